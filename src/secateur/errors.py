@@ -1,0 +1,33 @@
+"""What can go wrong, told in one line: what, the value, the remedy.
+
+SecateurError
+├── SpecError       what was asked for cannot be (exit code 2)
+├── GraphError      the net cannot be pruned as asked
+├── StageError      a stage could not do its work
+├── ExportError     a model file could not be written or read back
+└── TrackingError   the tracking server did not take a result (the records still hold it)
+"""
+
+
+class SecateurError(Exception):
+    """Base of all errors that people can act on; its text is one line."""
+
+
+class SpecError(SecateurError):
+    """What was asked for cannot be."""
+
+
+class GraphError(SecateurError):
+    """The net cannot be pruned as asked."""
+
+
+class StageError(SecateurError):
+    """A stage could not do its work."""
+
+
+class ExportError(SecateurError):
+    """A model file could not be written or read back."""
+
+
+class TrackingError(SecateurError):
+    """The tracking server did not take a result."""

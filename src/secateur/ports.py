@@ -1,0 +1,215 @@
+"""The shapes of what can be swapped: parts that people add, doors to foreign libraries, sinks for results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from secateur.results import Accuracy, Footprint, Rung, RunReport, StageRecord
+    from secateur.specs import Scope, Training
+
+    Image = NDArray[np.float32]  # (1, 3, height, width), RGB, 0–1
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while a stage works."""
+
+
+# ---- parts: one file + one yaml each ------------------------------------------------------------
+
+
+class GroupView(Protocol):
+    """Channels that can only be removed together, over all the layers that share them."""
+
+    @property
+    def name(self) -> str:
+        """Path of its first layer in the net."""
+
+    @property
+    def channels(self) -> int:
+        """How many there are."""
+
+    def torch_pruning(self, criterion: str, **options: Any) -> Tensor:
+        """Scores by the class of that name in `torch_pruning.importance`; (channels,)."""
+
+
+class Importance(Protocol):
+    """A criterion: which channels matter."""
+
+    gradients: ClassVar[bool]
+    """Whether the gradients of the training loss must be there before `score` is called."""
+
+    def score(self, group: GroupView) -> Tensor:
+        """(channels,); larger = keep."""
+
+
+class Schedule(Protocol):
+    """How the target is approached."""
+
+    target: float
+    unit: str
+
+    def rungs(self) -> tuple[float, ...]:
+        """Share of the baseline that is gone after each rung, rising, the last equal to `target`."""
+
+
+class Downloads(Protocol):
+    """Fetches what is not here yet."""
+
+    def dataset(self, name: str) -> Path:
+        """The data yaml of a published data set, downloaded where it is missing."""
+
+
+class Dataset(Protocol):
+    """Pictures with labels, in YOLO format once written."""
+
+    def digest(self, downloads: Downloads) -> str:
+        """What the pictures and labels are; the same digest means the same content."""
+
+    def write(self, out: Path, downloads: Downloads) -> None:
+        """Fills `out` with data.yaml, images/{train,val} and labels/{train,val}."""
+
+
+class Session(Protocol):
+    """An opened model file, ready to run."""
+
+    input_shape: tuple[int, ...]
+
+    def run(self, image: Image) -> Sequence[NDArray[Any]]:
+        """The raw outputs for one picture."""
+
+
+class Runtime(Protocol):
+    """What runs a model file on the device."""
+
+    name: ClassVar[str]
+    threads: int
+
+    def version(self) -> str:
+        """Version of the library."""
+
+    def open(self, model: Path) -> Session:
+        """Loads a model file; raises ExportError where it cannot be run."""
+
+
+class Quantizer(Protocol):
+    """Turns an exported FP32 file into the file that ships."""
+
+    name: ClassVar[str]
+
+    @property
+    def images(self) -> int:
+        """How many calibration pictures it wants; 0: none."""
+
+    def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
+        """Writes the file `out`."""
+
+
+# ---- doors: the only way to a foreign library ---------------------------------------------------
+
+
+class Detector(Protocol):
+    """The YOLO door: builds, trains, scores and exports nets."""
+
+    def resolve_weights(self, weights: str) -> Path:
+        """A local checkpoint, downloaded where it is a published name."""
+
+    def check_weights(self, weights: Path) -> None:
+        """Raises StageError where the file is no checkpoint of a segmentation or detection net."""
+
+    def train_from_scratch(
+        self, architecture: str, data: Path, training: Training, imgsz: int, seed: int, out: Path, progress: Progress
+    ) -> None:
+        """Builds the net, trains it and writes the checkpoint `out`."""
+
+    def finetune(
+        self, weights: Path, data: Path, training: Training, imgsz: int, seed: int, out: Path, progress: Progress
+    ) -> None:
+        """Trains a net as it is, pruned shape and all, and writes the checkpoint `out`."""
+
+    def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Accuracy:
+        """Scores a checkpoint or an exported file on the validation pictures."""
+
+    def export_onnx(self, weights: Path, imgsz: int, out: Path) -> None:
+        """Writes the net as ONNX, batch 1, static shape."""
+
+    def load(self, weights: Path) -> nn.Module:
+        """The net in FP32 on the CPU, each C2f unrolled into layers that can be pruned."""
+
+    def save(self, net: nn.Module, out: Path) -> None:
+        """Writes a checkpoint that plain Ultralytics opens."""
+
+    def fixed_layers(self, net: nn.Module, head: bool) -> Sequence[nn.Module]:
+        """Layers whose outputs must keep their channels: the head's last ones, or all of it where `head` is not to
+        be pruned."""
+
+    def accumulate_gradients(
+        self, net: nn.Module, data: Path, imgsz: int, batches: int, batch: int, seed: int, progress: Progress
+    ) -> None:
+        """Adds up, in place, the gradients of the training loss over so many batches of plain training pictures."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How small the net is to become: `target` is the share of the unpruned net's `unit` that is gone.
+
+    `widths` are the unpruned channels of each group that may be pruned, `macs` the unpruned net's.
+    """
+
+    target: float
+    unit: str
+    widths: dict[str, int]
+    macs: int
+
+
+class ChannelPruner(Protocol):
+    """The pruning door: knows which channels hang together."""
+
+    def footprint(self, net: nn.Module, imgsz: int) -> Footprint:
+        """Parameters and MACs of the net."""
+
+    def widths(self, net: nn.Module, fixed: Sequence[nn.Module], imgsz: int) -> dict[str, int]:
+        """Channels of each group that may be pruned, by the name of its first layer."""
+
+    def prune(
+        self,
+        net: nn.Module,
+        fixed: Sequence[nn.Module],
+        importance: Importance,
+        scope: Scope,
+        budget: Budget,
+        imgsz: int,
+    ) -> nn.Module:
+        """A smaller copy of the net; raises GraphError where the budget is out of reach."""
+
+
+class Sink(Protocol):
+    """Takes results as they come."""
+
+    def stage_started(self, stage: str, label: str) -> None:
+        """A stage begins."""
+
+    def stage_finished(self, record: StageRecord) -> None:
+        """A stage is done, or its result was found in the store."""
+
+    def rung_finished(self, rung: Rung) -> None:
+        """A rung is scored."""
+
+    def run_finished(self, report: RunReport) -> None:
+        """The run is over, well or not."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What stages work with; nothing here changes a result, only how fast it comes."""
+
+    detector: Detector
+    pruner: ChannelPruner
+    downloads: Downloads
+    progress: Progress

@@ -1,0 +1,162 @@
+"""What a run finds out: frozen values, each with its unit in the name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+BASELINE = "baseline-fp32"
+"""Name of the candidate that all others are compared with: the unpruned net, exported in FP32."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file or folder that a stage made; equal content has an equal digest, wherever it lies."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a net costs; one MAC is one multiply-add, counted at the run's image size."""
+
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """COCO-style mean average precision, fractions; the mask figures are None for a detector."""
+
+    box_map50_95: float
+    box_map50: float
+    mask_map50_95: float | None
+    mask_map50: float | None
+    images: int
+    evaluator: str
+
+    @property
+    def main(self) -> float:
+        """The figure that budgets speak of: mask mAP50-95, or box mAP50-95 of a detector."""
+        return self.box_map50_95 if self.mask_map50_95 is None else self.mask_map50_95
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The device a latency holds for; latencies of two fingerprints are never compared."""
+
+    machine: str
+    processor: str
+    cores: int
+    flags: tuple[str, ...]
+    system: str
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Milliseconds an image takes."""
+
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A median with its 95 % bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one forward pass at batch 1; `speedup` is paired with the baseline's, round by round."""
+
+    ms: Percentiles
+    speedup: Interval
+    rounds: int
+    runtime: str
+    runtime_version: str
+    threads: int
+    imgsz: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model file that could ship, with all that was measured on that very file."""
+
+    name: str
+    runtime: str
+    quantization: str
+    model: Artifact
+    size_bytes: int
+    footprint: Footprint
+    accuracy: Accuracy
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step down the ladder: what was pruned, and what fine-tuning made of it."""
+
+    rung: int
+    target: float
+    footprint: Footprint
+    pruned: Accuracy
+    tuned: Accuracy
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What one stage did in one run: a line of `records.jsonl`."""
+
+    stage: str
+    key: str
+    label: str
+    rung: int | None
+    reused: bool
+    seconds: float
+    finished: str
+    inputs: Any
+    outputs: Any
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What is known of a run before it starts."""
+
+    id: str
+    name: str
+    spec: dict[str, Any]
+    versions: dict[str, str]
+    git: str | None
+    command: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A whole run, as `report.json` tells it."""
+
+    id: str
+    name: str
+    status: Literal["finished", "failed"]
+    seconds: float
+    spec: dict[str, Any]
+    versions: dict[str, str]
+    git: str | None
+    command: str
+    error: str | None = None
+    fingerprint: Fingerprint | None = None
+    dataset: dict[str, Any] | None = None
+    baseline_footprint: Footprint | None = None
+    baseline: Accuracy | None = None
+    rungs: tuple[Rung, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    selected: str | None = None
+    why: str | None = None

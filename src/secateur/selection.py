@@ -1,0 +1,30 @@
+"""Which candidate to ship."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from secateur.results import BASELINE, Candidate
+
+
+def select(candidates: Sequence[Candidate], max_map_drop: float | None) -> tuple[str, str]:
+    """(name, why): the fastest that is measurably faster than the baseline and inside the accuracy budget."""
+    baseline = next(c for c in candidates if c.name == BASELINE)
+    faster = [c for c in candidates if c.latency.speedup.low > 1]
+    if not faster:
+        return BASELINE, "no candidate is measurably faster than the unpruned FP32 baseline"
+    allowed = [c for c in faster if max_map_drop is None or drop(c, baseline) <= max_map_drop]
+    if not allowed:
+        nearest = min(faster, key=lambda c: drop(c, baseline))
+        return BASELINE, (
+            f"no faster candidate keeps within max_map_drop={max_map_drop:g}; "
+            f"the nearest, {nearest.name}, loses {drop(nearest, baseline):.3f}"
+        )
+    best = max(allowed, key=lambda c: c.latency.speedup.median)
+    budget = "" if max_map_drop is None else f" inside max_map_drop={max_map_drop:g}"
+    return best.name, f"the fastest of {len(candidates)} candidates{budget}"
+
+
+def drop(candidate: Candidate, baseline: Candidate) -> float:
+    """Points of mAP50-95 lost against the baseline, as a fraction."""
+    return baseline.accuracy.main - candidate.accuracy.main

@@ -1,0 +1,139 @@
+"""What one run is: plain frozen values, checked once, here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from secateur.ports import Dataset, Importance, Quantizer, Runtime, Schedule
+
+
+def require(condition: bool, line: str) -> None:
+    """Raises ValueError(line) unless the condition holds."""
+    if not condition:
+        raise ValueError(line)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a net is trained, under Ultralytics' names for the settings; `epochs=0` leaves the net as it is."""
+
+    epochs: int
+    batch: int
+    optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
+    lr0: float
+    lrf: float
+    cos_lr: bool
+    momentum: float
+    weight_decay: float
+    warmup_epochs: float
+    patience: int
+    freeze_batchnorm: bool
+    ema_decay: float
+    ema_tau: float
+    mosaic: float
+    close_mosaic: int
+    hsv_h: float
+    hsv_s: float
+    hsv_v: float
+    degrees: float
+    translate: float
+    scale: float
+    fliplr: float
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 0, f"epochs must be 0 or more, got {self.epochs}")
+        require(self.batch >= 1, f"batch must be 1 or more, got {self.batch}")
+        require(self.lr0 > 0, f"lr0 must be above 0, got {self.lr0}")
+        require(0 < self.lrf <= 1, f"lrf must be in (0, 1], got {self.lrf}")
+        require(self.warmup_epochs >= 0, f"warmup_epochs must be 0 or more, got {self.warmup_epochs}")
+        require(self.patience >= 0, f"patience must be 0 (never stop early) or more, got {self.patience}")
+        require(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        require(self.ema_tau > 0, f"ema_tau must be above 0, got {self.ema_tau}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where the net comes from: a checkpoint, or an architecture that is trained from scratch."""
+
+    weights: str | None = None
+    architecture: str | None = None
+    training: Training | None = None
+
+    def __post_init__(self) -> None:
+        from_scratch = self.architecture is not None and self.training is not None
+        require(
+            (self.weights is not None) != from_scratch,
+            "model needs either weights, or an architecture and a training to start from scratch",
+        )
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where channels may be taken, and in which portions."""
+
+    kind: Literal["local", "global"] = "local"
+    head: bool = True
+    """Prune inside the head too; its outputs, the DFL and the prototype count always stay."""
+    max_ratio: float = 0.8
+    """The largest share of a group's channels that may go."""
+    round_to: int = 8
+    """Channel counts become multiples of this, where a group is wide enough."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.max_ratio < 1, f"max_ratio must be in (0, 1), got {self.max_ratio}")
+        require(self.round_to >= 1, f"round_to must be 1 or more, got {self.round_to}")
+
+
+@dataclass(frozen=True)
+class GradientBatches:
+    """The pictures that criteria with gradients look at."""
+
+    batches: int
+    batch: int
+
+    def __post_init__(self) -> None:
+        require(self.batches >= 1, f"batches must be 1 or more, got {self.batches}")
+        require(self.batch >= 1, f"batch must be 1 or more, got {self.batch}")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """How long is measured: `rounds` fresh processes a candidate, each `seconds` long after `warmup_seconds`."""
+
+    rounds: int
+    seconds: float
+    warmup_seconds: float
+
+    def __post_init__(self) -> None:
+        require(self.rounds >= 2, f"rounds must be 2 or more, got {self.rounds}")
+        require(self.seconds > 0, f"seconds must be above 0, got {self.seconds}")
+        require(self.warmup_seconds >= 0, f"warmup_seconds must be 0 or more, got {self.warmup_seconds}")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run, whole."""
+
+    name: str
+    model: Model
+    dataset: Dataset
+    importance: Importance
+    gradients: GradientBatches
+    scope: Scope
+    schedule: Schedule
+    finetune: Training
+    max_map_drop: float | None
+    quantization: Quantizer
+    runtime: Runtime
+    benchmark: Benchmark
+    imgsz: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        require(
+            self.max_map_drop is None or 0 < self.max_map_drop <= 1,
+            f"max_map_drop must be in (0, 1], got {self.max_map_drop}",
+        )
+        require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
+        require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

@@ -1,0 +1,51 @@
+"""The unpruned net: a checkpoint that is there, or one trained from scratch."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.ports import Tools
+from secateur.results import Artifact, Footprint
+from secateur.specs import Training
+from secateur.store import artifact
+
+VERSION = 1
+LIBRARIES = ("torch", "ultralytics", "torch-pruning")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Either `weights`, or all that training from scratch needs."""
+
+    imgsz: int
+    weights: Artifact | None = None
+    architecture: str | None = None
+    training: Training | None = None
+    data: Artifact | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    weights: Artifact
+    footprint: Footprint
+
+
+def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    target = out / "baseline.pt"
+    if inputs.weights:
+        shutil.copyfile(inputs.weights.path, target)
+    else:
+        _train(inputs, tools, target)
+    net = tools.detector.load(target)
+    return Outputs(artifact(target), tools.pruner.footprint(net, inputs.imgsz))
+
+
+def _train(inputs: Inputs, tools: Tools, target: Path) -> None:
+    assert inputs.architecture and inputs.training and inputs.data and inputs.seed is not None
+    data = inputs.data.path / "data.yaml"
+    tools.detector.train_from_scratch(
+        inputs.architecture, data, inputs.training, inputs.imgsz, inputs.seed, target, tools.progress
+    )
