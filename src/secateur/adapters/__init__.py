@@ -1,0 +1,1 @@
+"""The doors to foreign libraries, one file each."""

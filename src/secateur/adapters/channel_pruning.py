@@ -1,0 +1,179 @@
+"""THE door to torch_pruning: which channels hang together, which go first, and how many until the budget is met.
+
+Channels are taken in portions of `round_to`, group by group, least important first. All portions of all groups stand
+in one row, sorted by the scope's rule; pruning takes the front of that row, and bisection finds how much of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from secateur.errors import GraphError
+from secateur.ports import Budget, Importance
+from secateur.results import Footprint
+from secateur.specs import Scope
+
+
+@dataclass(frozen=True)
+class Group:
+    """`ports.GroupView` over a torch_pruning group, which is named by its first layer."""
+
+    name: str
+    native: Any
+
+    @property
+    def channels(self) -> int:
+        return len(self.native[0].idxs)
+
+    def torch_pruning(self, criterion: str, **options: Any) -> Tensor:
+        return getattr(tp.importance, criterion)(**options)(self.native)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Channels of one group that go together; `rank` says when."""
+
+    group: str
+    channels: tuple[int, ...]
+    rank: tuple[float, float]
+
+
+class ChannelPruner:
+    """`ports.ChannelPruner` by torch_pruning's dependency graph."""
+
+    def footprint(self, net: nn.Module, imgsz: int) -> Footprint:
+        macs, params = tp.utils.count_ops_and_params(net.eval(), _example(imgsz))
+        return Footprint(params=int(params), macs=int(macs))
+
+    def widths(self, net: nn.Module, fixed: Sequence[nn.Module], imgsz: int) -> dict[str, int]:
+        return {group.name: group.channels for group in _groups(net, fixed, imgsz)}
+
+    def prune(
+        self,
+        net: nn.Module,
+        fixed: Sequence[nn.Module],
+        importance: Importance,
+        scope: Scope,
+        budget: Budget,
+        imgsz: int,
+    ) -> nn.Module:
+        groups = _groups(net, fixed, imgsz)
+        if not groups:
+            raise GraphError("the net has no group of channels that may be pruned")
+        row = _row(groups, importance, scope, budget.widths)
+        count = self._how_many(net, row, budget, imgsz)
+        return _without(net, row[:count], imgsz)
+
+    def _how_many(self, net: nn.Module, row: list[Portion], budget: Budget, imgsz: int) -> int:
+        """How much of the row has to go, to come nearest to the budget."""
+        gone = _Gone(self, net, row, budget, imgsz)
+        if gone.share(len(row)) < budget.target - 0.005:
+            raise GraphError(
+                f"schedule.target={budget.target:g} is out of reach: at most {gone.share(len(row)):.3f} of the "
+                f"{budget.unit} can go; allow more with scope.max_ratio, scope.head or a smaller scope.round_to"
+            )
+        low, high = 0, len(row)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if gone.share(middle) < budget.target else (low, middle)
+        return min((low, high), key=lambda count: abs(gone.share(count) - budget.target))
+
+
+@dataclass
+class _Gone:
+    """Share of the unpruned net that is gone when so many portions of the row are, each counted once."""
+
+    pruner: ChannelPruner
+    net: nn.Module
+    row: list[Portion]
+    budget: Budget
+    imgsz: int
+
+    def __post_init__(self) -> None:
+        self._known: dict[int, float] = {}
+
+    def share(self, count: int) -> float:
+        if count not in self._known:
+            counter = self._channels if self.budget.unit == "channels" else self._macs
+            self._known[count] = counter(self.row[:count])
+        return self._known[count]
+
+    def _macs(self, portions: list[Portion]) -> float:
+        return 1 - self.pruner.footprint(_without(self.net, portions, self.imgsz), self.imgsz).macs / self.budget.macs
+
+    def _channels(self, portions: list[Portion]) -> float:
+        left = sum(_now(self.net, name) for name in self.budget.widths)
+        return 1 - (left - sum(len(p.channels) for p in portions)) / sum(self.budget.widths.values())
+
+
+def _groups(net: nn.Module, fixed: Sequence[nn.Module], imgsz: int) -> list[Group]:
+    names = {module: name for name, module in net.named_modules()}
+    ignored = [module for layer in fixed for module in layer.modules()]
+    found = _graph(net, imgsz).get_all_groups(ignored_layers=ignored)
+    return [Group(names[native[0].dep.target.module], native) for native in found]
+
+
+def _graph(net: nn.Module, imgsz: int) -> tp.DependencyGraph:
+    for parameter in net.parameters():
+        parameter.requires_grad = True  # the graph is read off autograd's
+    return tp.DependencyGraph().build_dependency(net.eval(), example_inputs=_example(imgsz))
+
+
+def _example(imgsz: int) -> Tensor:
+    return torch.zeros(1, 3, imgsz, imgsz)
+
+
+def _row(groups: Iterable[Group], importance: Importance, scope: Scope, widths: dict[str, int]) -> list[Portion]:
+    portions = [p for group in groups for p in _portions(group, importance, scope, widths[group.name])]
+    return sorted(portions, key=lambda portion: portion.rank)
+
+
+def _portions(group: Group, importance: Importance, scope: Scope, original: int) -> list[Portion]:
+    """A group's portions, least important first, down to the width that has to stay; ranks rise."""
+    scores = _finite(importance.score(group), group)
+    order, left, latest, portions = scores.argsort().tolist(), group.channels, -math.inf, []
+    smallest = max(scope.round_to, math.ceil(original * (1 - scope.max_ratio)))
+    while left - (size := left % scope.round_to or scope.round_to) >= smallest:
+        taken = tuple(order[group.channels - left : group.channels - left + size])
+        latest = max(latest, float(scores[list(taken)].mean()))
+        share = 1 - (left - size / 2) / original  # half the portion: the width nearest to an even cut
+        portions.append(Portion(group.name, taken, (share, latest) if scope.kind == "local" else (latest, share)))
+        left -= size
+    return portions
+
+
+def _finite(scores: Tensor | None, group: Group) -> Tensor:
+    """A group that the criterion says nothing about (no gradient reached it) is as good as any, not worthless."""
+    if scores is None or not torch.isfinite(scores).all() or not scores.any():
+        return torch.ones(group.channels)
+    return scores.detach().float()
+
+
+def _without(net: nn.Module, portions: Iterable[Portion], imgsz: int) -> nn.Module:
+    """A copy of the net without these channels."""
+    smaller = copy.deepcopy(net)
+    graph, modules = _graph(smaller, imgsz), dict(smaller.named_modules())
+    for name, channels in _by_group(portions).items():
+        layer = modules[name]
+        cut = graph.get_pruner_of_module(layer).prune_out_channels
+        graph.get_pruning_group(layer, cut, sorted(channels)).prune()
+    return smaller
+
+
+def _by_group(portions: Iterable[Portion]) -> dict[str, list[int]]:
+    merged: dict[str, list[int]] = {}
+    for portion in portions:
+        merged.setdefault(portion.group, []).extend(portion.channels)
+    return merged
+
+
+def _now(net: nn.Module, name: str) -> int:
+    return int(net.get_submodule(name).weight.shape[0])

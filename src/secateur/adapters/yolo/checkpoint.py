@@ -1,0 +1,59 @@
+"""Checkpoints, in and out: what is written here opens in plain Ultralytics."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from ultralytics.nn.tasks import BaseModel, load_checkpoint
+from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+
+from secateur.errors import StageError
+
+TASKS = ("segment", "detect")
+
+
+def load(weights: Path) -> BaseModel:
+    """The net of a checkpoint, FP32, in eval mode; raises StageError where there is none in the file."""
+    try:
+        net, _ = load_checkpoint(str(weights))
+    except (OSError, RuntimeError, TypeError, EOFError, KeyError, AttributeError, AssertionError, ValueError,
+            pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise StageError(f"model.weights: {weights} is no Ultralytics checkpoint: {reason}") from error
+    if net.task not in TASKS:
+        raise StageError(f"model.weights: {weights} is a net for {net.task!r}; secateur takes {' and '.join(TASKS)}")
+    return net
+
+
+def save(net: BaseModel, out: Path) -> None:
+    """Writes the net in FP16, as Ultralytics stores them, without a trace of where and when it was trained."""
+    stripped = copy.deepcopy(net).cpu().half()
+    stripped.criterion = None
+    args = {"task": net.task, "mode": "train", "model": None, "data": None}
+    stripped.args = args
+    stripped.__dict__.pop("pt_path", None)
+    for parameter in stripped.parameters():
+        parameter.requires_grad = False
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": stripped, "ema": None, "train_args": args, "epoch": -1}, out)
+
+
+def resolve(weights: str, folder: Path) -> Path:
+    """The file itself, or Ultralytics' published weights of that name, downloaded into `folder`."""
+    if Path(weights).is_file():
+        return Path(weights)
+    if Path(weights).name != weights or weights not in GITHUB_ASSETS_NAMES:
+        raise StageError(f"model.weights: no file {weights!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / weights
+    try:
+        return Path(attempt_download_asset(target))
+    except Exception as error:  # whatever the network did, the remedy is the same
+        raise StageError(
+            f"model.weights: {weights} cannot be downloaded here ({type(error).__name__}); give a local file with "
+            "model.weights=…, or work offline with +study=quickstart"
+        ) from error

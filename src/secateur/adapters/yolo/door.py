@@ -1,0 +1,110 @@
+"""The door itself: `ports.Detector` and `ports.Downloads`, by Ultralytics."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.data.utils import check_det_dataset
+from ultralytics.utils import YAML
+
+from secateur.adapters.yolo import checkpoint, scoring, training
+from secateur.adapters.yolo.unroll import unroll
+from secateur.errors import ExportError, SpecError, StageError
+from secateur.ports import Progress
+from secateur.results import Accuracy
+from secateur.specs import Training
+
+OPSET = 17
+
+
+class Yolo:
+    """Builds, trains, scores and exports YOLO nets; what it downloads goes under `folder`."""
+
+    def __init__(self, device: str, workers: int, folder: Path) -> None:
+        if device != "cpu" and not torch.cuda.is_available():
+            raise SpecError(f"device={device!r}: no CUDA device is available here; use device=cpu")
+        self.device, self.workers, self.folder = device, workers, folder
+
+    def dataset(self, name: str) -> Path:
+        """The data yaml of a data set that Ultralytics publishes, downloaded where it is missing."""
+        try:
+            data = check_det_dataset(name)
+        except Exception as error:  # whatever the network did, the remedy is the same
+            raise StageError(
+                f"dataset {name!r} cannot be downloaded here ({type(error).__name__}); offline there are "
+                "dataset=shapes, dataset=yolo_folder dataset.root=… and dataset=coco_subset dataset.root=…"
+            ) from error
+        out = self.folder / "datasets" / f"{Path(name).stem}.resolved.yaml"
+        keep = {
+            k: str(v) if isinstance(v, Path) else v for k, v in data.items() if k in ("path", "train", "val", "names")
+        }
+        YAML.save(out, keep)
+        return out
+
+    def resolve_weights(self, weights: str) -> Path:
+        return checkpoint.resolve(weights, self.folder / "weights")
+
+    def check_weights(self, weights: Path) -> None:
+        checkpoint.load(weights)
+
+    def train_from_scratch(
+        self, architecture: str, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
+    ) -> None:
+        try:
+            net = training.build(architecture, data, seed)
+        except FileNotFoundError as error:
+            raise SpecError(f"model.architecture: Ultralytics has no {architecture!r}") from error
+        self._train(net, data, recipe, imgsz, seed, out, progress)
+
+    def finetune(
+        self, weights: Path, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
+    ) -> None:
+        self._train(checkpoint.load(weights), data, recipe, imgsz, seed, out, progress)
+
+    def _train(
+        self, net: nn.Module, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
+    ) -> None:
+        trained = training.train(net, data, recipe, imgsz, seed, self.device, self.workers, progress)
+        checkpoint.save(trained, out)
+
+    def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Accuracy:
+        return scoring.evaluate(model, data, imgsz, self.device, progress)
+
+    def export_onnx(self, weights: Path, imgsz: int, out: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="secateur-export-") as scratch:
+            copy = shutil.copy(weights, Path(scratch) / "model.pt")
+            try:
+                written = YOLO(copy).export(
+                    format="onnx", imgsz=imgsz, batch=1, dynamic=False, simplify=True, opset=OPSET, device="cpu",
+                    verbose=False,
+                )  # fmt: skip
+            except (RuntimeError, ValueError, AssertionError) as error:
+                raise ExportError(f"export to ONNX failed: {str(error).splitlines()[0]}") from error
+            shutil.move(written, out)
+
+    def load(self, weights: Path) -> nn.Module:
+        return unroll(checkpoint.load(weights))
+
+    def save(self, net: nn.Module, out: Path) -> None:
+        checkpoint.save(net, out)
+
+    def fixed_layers(self, net: nn.Module, head: bool) -> list[nn.Module]:
+        last: nn.Module = net.model[-1]
+        return _output_layers(last) if head else [last]
+
+    def accumulate_gradients(
+        self, net: nn.Module, data: Path, imgsz: int, batches: int, batch: int, seed: int, progress: Progress
+    ) -> None:
+        training.accumulate_gradients(net, data, imgsz, batches, batch, seed, self.device, progress)
+
+
+def _output_layers(head: nn.Module) -> list[nn.Module]:
+    """The last layer of each branch of a Detect or Segment head, the DFL and the prototypes' last layer."""
+    branches = [branch for name in ("cv2", "cv3", "cv4") for branch in getattr(head, name, ())]
+    prototypes = [head.proto.cv3] if hasattr(head, "proto") else []
+    return [branch[-1] for branch in branches] + [head.dfl, *prototypes]

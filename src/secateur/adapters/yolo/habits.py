@@ -1,0 +1,61 @@
+"""What Ultralytics does unasked, switched off: installing, reporting, logging to MLflow, writing beside the data."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
+
+
+def switch_off(folder: Path) -> None:
+    """Must run before ultralytics is first imported, which reads the environment then."""
+    os.environ["YOLO_VERBOSE"] = "false"
+    os.environ["YOLO_AUTOINSTALL"] = "false"
+    os.environ["ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS"] = "true"
+    os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"  # a stranger's checkpoint must not run code
+    os.environ["YOLO_CONFIG_DIR"] = str(folder.absolute())
+    folder.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    _settle(folder.absolute())
+
+
+@cache
+def _settle(folder: Path) -> None:
+    import ultralytics.data.build
+    import ultralytics.data.utils
+    from ultralytics.utils import LOGGER, SETTINGS
+
+    LOGGER.setLevel(logging.ERROR)
+    SETTINGS.update(
+        {
+            "sync": False,
+            "datasets_dir": str(folder / "datasets"),
+            "weights_dir": str(folder / "weights"),
+            "runs_dir": str(folder / "runs"),
+            **dict.fromkeys(INTEGRATIONS, False),
+        }
+    )
+    ultralytics.data.utils.check_font = lambda *_: None  # it would download a font that only its plots use
+    ultralytics.data.build.YOLODataset = _dataset_with_caches_elsewhere()
+
+
+def _dataset_with_caches_elsewhere() -> type:
+    from ultralytics.data.dataset import YOLODataset
+
+    scratch = Path(tempfile.mkdtemp(prefix="secateur-labels-"))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+
+    class ReadOnlyYOLODataset(YOLODataset):
+        """Keeps its label caches in a scratch folder: the data may be read-only, or belong to the store."""
+
+        def _load_or_scan_cache(self, cache_path: Path, cache_hash: str) -> Any:
+            return super()._load_or_scan_cache(scratch / f"{cache_hash}.cache", cache_hash)
+
+    return ReadOnlyYOLODataset

@@ -1,0 +1,53 @@
+"""The one evaluator: Ultralytics' validator, for checkpoints and exported files alike."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+import ultralytics
+from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.models.yolo.segment import SegmentationValidator
+
+from secateur.adapters.yolo.checkpoint import load
+from secateur.ports import Progress
+from secateur.results import Accuracy
+
+BATCH = 16
+
+
+def evaluate(model: Path, data: Path, imgsz: int, device: str, progress: Progress) -> Accuracy:
+    """Box and mask mAP on the validation pictures; square letterboxes for every format, so that they compare."""
+    kind = SegmentationValidator if task_of(model) == "segment" else DetectionValidator
+    with tempfile.TemporaryDirectory(prefix="secateur-val-") as scratch:
+        args = {"model": str(model), "data": str(data), "imgsz": imgsz, "batch": BATCH, "device": device,
+                "rect": False, "plots": False, "workers": 0, "mode": "val", "verbose": False,
+                "save_dir": scratch}  # fmt: skip
+        validator = kind(args=args, save_dir=Path(scratch))
+        validator.add_callback("on_val_batch_end", lambda v: progress(v.batch_i + 1, len(v.dataloader)))
+        with torch.inference_mode():
+            validator(model=str(model))
+    return _accuracy(validator)
+
+
+def task_of(model: Path) -> str:
+    """`segment` or `detect`, as the checkpoint or the ONNX file's metadata says."""
+    if model.suffix == ".pt":
+        return str(load(model).task)
+    metadata = {entry.key: entry.value for entry in onnx.load(model, load_external_data=False).metadata_props}
+    return metadata["task"]
+
+
+def _accuracy(validator: Any) -> Accuracy:
+    box, mask = validator.metrics.box, getattr(validator.metrics, "seg", None)
+    return Accuracy(
+        box_map50_95=float(box.map),
+        box_map50=float(box.map50),
+        mask_map50_95=None if mask is None else float(mask.map),
+        mask_map50=None if mask is None else float(mask.map50),
+        images=int(validator.seen),
+        evaluator=f"ultralytics {ultralytics.__version__}",
+    )

@@ -1,0 +1,155 @@
+"""Training by Ultralytics' own trainers, made to keep the net they are given."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.segment import SegmentationTrainer
+from ultralytics.nn.tasks import BaseModel, DetectionModel, SegmentationModel, load_checkpoint
+from ultralytics.utils import YAML
+from ultralytics.utils.torch_utils import ModelEMA, init_seeds
+
+from secateur.errors import StageError
+from secateur.ports import Progress
+from secateur.specs import Training
+
+QUIET: dict[str, Any] = {"plots": False, "verbose": False, "deterministic": True, "model": "secateur", "mode": "train"}
+PLAIN: dict[str, Any] = {"epochs": 1, "mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "degrees": 0.0,
+                         "translate": 0.0, "scale": 0.0, "fliplr": 0.0, "close_mosaic": 0}  # fmt: skip
+"""Pictures as they are: no augmentation."""
+
+
+class _KeepsItsNet:
+    """`Model.train()` rebuilds a net from its yaml, which undoes a prune; a trainer that already holds one does not."""
+
+    training: Training | None = None
+
+    def _setup_train(self) -> None:
+        super()._setup_train()
+        if self.training:
+            self.ema = ModelEMA(self.model, self.training.ema_decay, self.training.ema_tau)
+
+    def _model_train(self) -> None:
+        super()._model_train()
+        if self.training.freeze_batchnorm:
+            _freeze_batchnorm(self.model)
+
+    def validate(self) -> tuple[dict[str, float], float | None]:
+        return super().validate() if self.training.patience else ({}, None)
+
+    def final_eval(self) -> None:
+        """Left out: the evaluate stage scores."""
+
+
+class _Segmentation(_KeepsItsNet, SegmentationTrainer):
+    pass
+
+
+class _Detection(_KeepsItsNet, DetectionTrainer):
+    pass
+
+
+def build(architecture: str, data: Path, seed: int) -> BaseModel:
+    """A net of that architecture with random weights, for the classes of the data set."""
+    init_seeds(seed, deterministic=True)
+    kind = SegmentationModel if "-seg" in architecture else DetectionModel
+    names = YAML.load(data)["names"]
+    net = kind(architecture, nc=len(names), ch=3, verbose=False)
+    net.task = "segment" if kind is SegmentationModel else "detect"
+    return net
+
+
+def train(
+    net: BaseModel, data: Path, training: Training, imgsz: int, seed: int, device: str, workers: int, progress: Progress
+) -> BaseModel:
+    """The trained net: the running average of the last epoch, or of the best where `patience` asks for one."""
+    with tempfile.TemporaryDirectory(prefix="secateur-train-") as scratch:
+        trainer = _trainer(net, data, _overrides(training), imgsz, seed, device, workers, Path(scratch))
+        trainer.training = training
+        trainer.add_callback("on_train_batch_end", _reporter(progress))
+        try:
+            trainer.train()
+        except (RuntimeError, ValueError) as error:
+            raise StageError(f"training failed: {str(error).splitlines()[0]}") from error
+        return load_checkpoint(trainer.best)[0] if training.patience else trainer.ema.ema
+
+
+def accumulate_gradients(
+    net: BaseModel, data: Path, imgsz: int, batches: int, batch: int, seed: int, device: str, progress: Progress
+) -> None:
+    """Adds up the gradients of the training loss over so many batches, BatchNorm statistics left alone."""
+    with tempfile.TemporaryDirectory(prefix="secateur-gradients-") as scratch:
+        trainer = _trainer(net, data, PLAIN | {"batch": batch}, imgsz, seed, device, 0, Path(scratch))
+        trainer._setup_train()
+        net.eval()
+        for done, pictures in zip(range(1, batches + 1), _endless(trainer.train_loader), strict=False):
+            loss, _ = net(trainer.preprocess_batch(pictures))
+            loss.sum().backward()
+            progress(done, batches)
+    net.cpu()
+
+
+def _endless(loader: Any) -> Any:
+    while True:
+        yield from loader
+
+
+def _trainer(
+    net: BaseModel,
+    data: Path,
+    overrides: dict[str, Any],
+    imgsz: int,
+    seed: int,
+    device: str,
+    workers: int,
+    scratch: Path,
+) -> Any:
+    kind = _Segmentation if net.task == "segment" else _Detection
+    where = {"data": str(data), "imgsz": imgsz, "seed": seed, "device": device, "workers": workers,
+             "save_dir": str(scratch)}  # fmt: skip
+    trainer = kind(overrides={**QUIET, **overrides, **where, "amp": _half_precision(device)})
+    trainer.model = net.train()
+    for parameter in net.parameters():
+        parameter.requires_grad = True
+    return trainer
+
+
+def _overrides(training: Training) -> dict[str, Any]:
+    settings = {name: getattr(training, name) for name in Training.__dataclass_fields__}
+    for ours in ("freeze_batchnorm", "ema_decay", "ema_tau"):
+        del settings[ours]
+    settings["close_mosaic"] = min(training.close_mosaic, training.epochs)
+    return settings | {
+        "nbs": training.batch,  # no accumulation: each batch is a step
+        "warmup_bias_lr": 0.0,  # the default 0.1 throws a pretrained net's biases away
+        "val": bool(training.patience),
+        "save": bool(training.patience),
+    }
+
+
+def _half_precision(device: str) -> str | bool:
+    """bf16 where a GPU has it; Ultralytics' own check of fp16 would download weights."""
+    return "bf16" if device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else False
+
+
+def _freeze_batchnorm(net: nn.Module) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def _reporter(progress: Progress) -> Callable[[Any], None]:
+    done = 0
+
+    def report(trainer: Any) -> None:
+        nonlocal done
+        done += 1
+        progress(done, trainer.epochs * len(trainer.train_loader))
+
+    return report

@@ -1,0 +1,1 @@
+"""Criteria that say which channels matter, one a file."""

@@ -1,0 +1,1 @@
+"""How a pruning target is approached, one schedule a file."""
