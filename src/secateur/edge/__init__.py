@@ -1,0 +1,1 @@
+"""What goes to the device: numpy and the runtime, never torch."""

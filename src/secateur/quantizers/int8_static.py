@@ -1,0 +1,126 @@
+"""INT8 for weights and activations, by ONNX Runtime: all of the net but the decode of the boxes.
+
+One operator left in float between two quantized ones costs two conversions of its whole tensor; a net of which only the
+convolutions are quantized, each SiLU in float, is slower than the FP32 one. The decode stays in float, as it mixes
+coordinates of hundreds of pixels with probabilities in one tensor, which no single scale resolves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from secateur.errors import ExportError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+    from secateur.ports import Image
+
+VERSION = 1  # raise when the same fields give another file
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+RESHAPING = frozenset({"Reshape", "Transpose"})
+
+
+@dataclass(frozen=True)
+class Int8Static:
+    """Weights are signed, activations as said, each range from the smallest to the largest value calibration saw."""
+
+    name: ClassVar[str] = "int8_static"
+    images: int = 64
+    per_channel: bool = True
+    activations: Literal["uint8", "int8"] = "uint8"
+    reduce_range: bool = False  # 7-bit weights, for x86 without VNNI: its 16-bit sums overflow with 8
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise ValueError(f"images must be 1 or more, got {self.images}")
+        if self.activations not in ("uint8", "int8"):
+            raise ValueError(f"activations must be uint8 or int8, got {self.activations!r}")
+
+    def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
+        """Writes `out`; raises ExportError where the model cannot be read or no picture came."""
+        with TemporaryDirectory(dir=out.parent, prefix=".int8-") as folder:
+            prepared = Path(folder) / "prepared.onnx"
+            graph = _prepare(model, prepared).graph
+            pictures = _Pictures(graph.input[0].name, calibration)
+            try:
+                self._quantize(prepared, pictures, keep_float=float_nodes(graph), out=out)
+            except ValueError as error:
+                why = str(error) if pictures.taken else "no calibration pictures came"
+                raise ExportError(f"cannot quantize {model}: {why}") from error
+
+    def _quantize(self, model: Path, pictures: _Pictures, keep_float: set[str], out: Path) -> None:
+        from onnxruntime.quantization import QuantType, quantize_static
+
+        quantize_static(
+            model,
+            out,
+            pictures,
+            per_channel=self.per_channel,
+            reduce_range=self.reduce_range,
+            activation_type=QuantType.QUInt8 if self.activations == "uint8" else QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=sorted(keep_float),
+        )
+
+
+def float_nodes(graph: GraphProto) -> set[str]:
+    """Names of the nodes between the last convolutions and the outputs, the DFL's convolution among them."""
+    producers = {output: node for node in graph.node for output in node.output}
+    found: set[str] = set()
+    waiting = [output.name for output in graph.output]
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is None or node.name in found or _is_last_convolution(node, producers):
+            continue
+        found.add(node.name)
+        waiting += node.input
+    return found
+
+
+def _is_last_convolution(node: NodeProto, producers: dict[str, NodeProto]) -> bool:
+    return node.op_type in CONVOLUTIONS and not _is_dfl(node, producers)
+
+
+def _is_dfl(convolution: NodeProto, producers: dict[str, NodeProto]) -> bool:
+    """Whether it takes the mean of a distribution: a convolution right behind a softmax."""
+    source = producers.get(convolution.input[0])
+    while source is not None and source.op_type in RESHAPING:
+        source = producers.get(source.input[0])
+    return source is not None and source.op_type == "Softmax"
+
+
+def _prepare(model: Path, prepared: Path) -> ModelProto:
+    """Fuses what can be fused, infers all shapes and gives each node a name to be excluded by."""
+    import onnx
+    from onnxruntime.quantization import quant_pre_process
+
+    try:
+        quant_pre_process(model, prepared, skip_symbolic_shape=True)  # shapes are static: ONNX's inference will do
+    except Exception as error:  # ONNX and its runtime raise what they like
+        raise ExportError(f"cannot read {model}: {str(error).splitlines()[0]}") from error
+    graph = onnx.load(prepared)
+    for index, node in enumerate(graph.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    onnx.save(graph, prepared)
+    return graph
+
+
+class _Pictures:
+    """Calibration pictures as ONNX Runtime takes them, one at a time."""
+
+    def __init__(self, input_name: str, pictures: Iterable[Image]) -> None:
+        self._input_name = input_name
+        self._pictures = iter(pictures)
+        self.taken = 0
+
+    def get_next(self) -> dict[str, Any] | None:
+        picture = next(self._pictures, None)
+        if picture is None:
+            return None
+        self.taken += 1
+        return {self._input_name: picture}

@@ -1,0 +1,138 @@
+import filecmp
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from secateur.errors import ExportError
+from secateur.quantizers.fp32 import Fp32
+from secateur.quantizers.int8_static import Int8Static, float_nodes
+from secateur.runtimes.onnxruntime import Onnxruntime
+
+
+@pytest.fixture(scope="session")
+def int8_onnx(yolo_onnx: Path, pictures: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    Int8Static(images=len(pictures)).quantize(yolo_onnx, iter(pictures), out)
+    return out
+
+
+def sources(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[str]:
+    """Operators that make the inputs of a node."""
+    makers = {output: maker.op_type for maker in graph.node for output in maker.output}
+    return [makers[name] for name in node.input if name in makers]
+
+
+def consumers(graph: onnx.GraphProto, node: onnx.NodeProto) -> set[str]:
+    return {reader.op_type for reader in graph.node if set(node.output) & set(reader.input)}
+
+
+def test_the_quantized_file_is_valid(int8_onnx: Path) -> None:
+    onnx.checker.check_model(int8_onnx, full_check=True)
+
+
+def test_the_quantized_file_is_less_than_a_third_of_the_original(yolo_onnx: Path, int8_onnx: Path) -> None:
+    assert int8_onnx.stat().st_size < yolo_onnx.stat().st_size / 3
+
+
+def test_the_quantized_net_takes_and_gives_the_same_shapes(yolo_onnx: Path, int8_onnx: Path, pictures: list) -> None:
+    original, quantized = (Onnxruntime().open(path) for path in (yolo_onnx, int8_onnx))
+
+    assert quantized.input_shape == original.input_shape
+    assert [o.shape for o in quantized.run(pictures[0])] == [o.shape for o in original.run(pictures[0])]
+
+
+def test_the_quantized_net_answers_nearly_as_the_original(yolo_onnx: Path, int8_onnx: Path, pictures: list) -> None:
+    original, quantized = (Onnxruntime().open(path).run(pictures[0]) for path in (yolo_onnx, int8_onnx))
+
+    for exact, rounded in zip(original, quantized, strict=True):
+        assert np.abs(rounded - exact).mean() < 0.05 * np.abs(exact).mean()
+
+
+def test_every_convolution_but_the_dfl_is_quantized(int8_onnx: Path) -> None:
+    graph = onnx.load(int8_onnx).graph
+    convolutions = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+
+    in_float = [node for node in convolutions if set(sources(graph, node)) != {"DequantizeLinear"}]
+
+    assert len(convolutions) > 70
+    assert [sources(graph, node) for node in in_float] == [["Softmax"]]  # the DFL
+
+
+def test_no_silu_falls_back_to_float(int8_onnx: Path) -> None:
+    graph = onnx.load(int8_onnx).graph
+    kept = float_nodes(graph)
+    sigmoids = [node for node in graph.node if node.op_type == "Sigmoid" and node.name not in kept]
+
+    assert len(sigmoids) > 50
+    assert all(sources(graph, node) == ["DequantizeLinear"] for node in sigmoids)
+    assert all(consumers(graph, node) == {"QuantizeLinear"} for node in sigmoids)
+
+
+def test_the_decode_stays_in_float(yolo_onnx: Path) -> None:
+    graph = onnx.load(yolo_onnx).graph
+    kept = Counter(node.op_type for node in graph.node if node.name in float_nodes(graph))
+
+    assert kept["Softmax"] == kept["Conv"] == 1  # the DFL
+    assert kept["Sub"] == 2  # anchors minus left-top, right-bottom minus left-top
+    assert kept["ConvTranspose"] == kept["MaxPool"] == kept["Resize"] == 0
+
+
+@pytest.mark.parametrize(
+    "fields", [{"activations": "int8"}, {"per_channel": False}, {"reduce_range": True}], ids=lambda f: next(iter(f))
+)
+def test_every_setting_gives_another_file_that_runs(
+    fields: dict, yolo_onnx: Path, int8_onnx: Path, pictures: list, tmp_path: Path
+) -> None:
+    Int8Static(images=1, **fields).quantize(yolo_onnx, pictures[:1], tmp_path / "int8.onnx")
+
+    assert not filecmp.cmp(int8_onnx, tmp_path / "int8.onnx", shallow=False)
+    assert np.isfinite(Onnxruntime().open(tmp_path / "int8.onnx").run(pictures[0])[0]).all()
+
+
+def test_the_same_pictures_give_the_same_bytes(
+    yolo_onnx: Path, int8_onnx: Path, pictures: list, tmp_path: Path
+) -> None:
+    Int8Static(images=len(pictures)).quantize(yolo_onnx, iter(pictures), tmp_path / "again.onnx")
+
+    assert filecmp.cmp(int8_onnx, tmp_path / "again.onnx", shallow=False)
+
+
+def test_nothing_but_the_file_is_left_behind(int8_onnx: Path) -> None:
+    assert [path.name for path in int8_onnx.parent.iterdir()] == ["int8.onnx"]
+
+
+def test_calibration_without_pictures_is_refused(yolo_onnx: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"cannot quantize .*no calibration pictures"):
+        Int8Static().quantize(yolo_onnx, iter(()), tmp_path / "int8.onnx")
+
+
+def test_a_broken_file_is_told_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+
+    with pytest.raises(ExportError, match=r"cannot read .*broken\.onnx"):
+        Int8Static().quantize(tmp_path / "broken.onnx", iter(()), tmp_path / "int8.onnx")
+
+
+@pytest.mark.parametrize("fields", [{"images": 0}, {"activations": "int4"}])
+def test_fields_out_of_range_are_refused(fields: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(fields))} must be .* got"):
+        Int8Static(**fields)
+
+
+def test_fp32_ships_the_file_as_it_is(yolo_onnx: Path, tmp_path: Path) -> None:
+    Fp32().quantize(yolo_onnx, iter(()), tmp_path / "out.onnx")
+
+    assert filecmp.cmp(yolo_onnx, tmp_path / "out.onnx", shallow=False)
+
+
+def test_the_parts_are_imported_without_their_libraries() -> None:
+    code = "import secateur.quantizers.int8_static, sys; print({'onnx', 'onnxruntime', 'torch'} & set(sys.modules))"
+
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert printed.strip() == "set()"
