@@ -1,0 +1,1 @@
+"""Reads results, draws tables and pages."""

@@ -1,0 +1,108 @@
+"""A run as one page that needs no network: numbers, charts, and what it takes to repeat it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from secateur.reporting import charts, summary, table
+from secateur.results import BASELINE, Accuracy, Candidate, Footprint, RunReport
+
+TEMPLATE = "report.html.j2"
+
+WIDE, NARROW, PHONE = (940, 360), (460, 270), (420, 360)
+"""Sizes of the drawings; they scale with the page."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A key figure: what ships, and what it was before."""
+
+    name: str
+    before: str
+    after: str
+    difference: str
+
+
+def write_html(report: RunReport, run_dir: Path) -> Path:
+    """Writes `report.html` into the run's folder."""
+    path = run_dir / "report.html"
+    path.write_text(render(report), encoding="utf-8")
+    return path
+
+
+def render(report: RunReport) -> str:
+    """The page."""
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            report=report,
+            headline=summary.headline(report),
+            figures=_figures(report),
+            scatter=charts.scatter(report, *WIDE),
+            scatter_phone=charts.scatter(report, *PHONE),
+            ladder=charts.ladder(report, *NARROW),
+            settings=[f"{name}={summary.typed(value)}" for name, value in summary.flatten(report.spec).items()],
+            dataset=summary.flatten(report.dataset or {}),
+            latency_method=summary.latency_method(report),
+            minutes=f"{report.seconds / 60:.0f} min" if report.seconds >= 120 else f"{report.seconds:.0f} s",
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(wide=WIDE, narrow=NARROW, phone=PHONE, accuracy_method=summary.accuracy_method)
+    names = (table.score, table.millions, table.billions, table.megabytes, table.speedup, summary.change)
+    environment.filters.update({function.__name__: function for function in names})
+    return environment
+
+
+def _figures(report: RunReport) -> list[Figure]:
+    candidate = summary.selected(report)
+    if candidate is None or report.baseline is None or report.baseline_footprint is None:
+        return []
+    unpruned = next((c for c in report.candidates if c.name == BASELINE), None)
+    figures = _costs(candidate.footprint, report.baseline_footprint)
+    figures.append(_accuracy(candidate.accuracy, report.baseline))
+    return figures if unpruned is None else [*figures, *_measured(candidate, unpruned)]
+
+
+def _costs(footprint: Footprint, baseline: Footprint) -> list[Figure]:
+    params = summary.change(footprint.params, baseline.params)
+    macs = summary.change(footprint.macs, baseline.macs)
+    return [
+        Figure("Parameters", table.millions(baseline.params), table.millions(footprint.params), params),
+        Figure("MACs", table.billions(baseline.macs), table.billions(footprint.macs), macs),
+    ]
+
+
+def _accuracy(accuracy: Accuracy, baseline: Accuracy) -> Figure:
+    name = f"{summary.task(accuracy).capitalize()} mAP50-95"
+    difference = summary.points(accuracy.main, baseline.main)
+    return Figure(name, table.score(baseline.main), table.score(accuracy.main), difference)
+
+
+def _measured(candidate: Candidate, unpruned: Candidate) -> list[Figure]:
+    size = summary.change(candidate.size_bytes, unpruned.size_bytes)
+    return [
+        Figure("File", _size(unpruned), _size(candidate), size),
+        Figure("Latency, p50", _time(unpruned), _time(candidate), table.speedup(candidate)),
+    ]
+
+
+def _size(candidate: Candidate) -> str:
+    return f"{table.megabytes(candidate.size_bytes)} MB"
+
+
+def _time(candidate: Candidate) -> str:
+    return f"{candidate.latency.ms.p50:.1f} ms"

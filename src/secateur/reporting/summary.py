@@ -1,0 +1,217 @@
+"""What a run found, as plain values (`report.json`) and as one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from secateur.results import BASELINE, Accuracy, Candidate, Footprint, Interval, Latency, Rung, RunReport
+
+Setting = str | int | float | bool | None
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def report_dict(report: RunReport, run_dir: Path | None = None) -> dict[str, Any]:
+    """`report.json`; the candidates' files are told relative to `run_dir`."""
+    return {
+        "run": _run(report),
+        "headline": headline(report),
+        "baseline": _baseline(report),
+        "rungs": [rung_dict(rung) for rung in report.rungs],
+        "candidates": [_candidate(candidate, run_dir) for candidate in report.candidates],
+        "selected": report.selected,
+        "why": report.why,
+        "dataset": report.dataset,
+        "device": report.fingerprint and asdict(report.fingerprint),
+    }
+
+
+def rung_dict(rung: Rung) -> dict[str, Any]:
+    """One entry of `rungs`."""
+    return {
+        "rung": rung.rung,
+        "target": rung.target,
+        **asdict(rung.footprint),
+        "pruned": asdict(rung.pruned),
+        "tuned": asdict(rung.tuned),
+        "accepted": rung.accepted,
+    }
+
+
+def headline(report: RunReport) -> str:
+    """The run in one sentence that claims nothing the measurements do not hold."""
+    if report.status == "failed":
+        return f"The run failed: {report.error}"
+    candidate = selected(report)
+    if candidate is None or report.baseline is None or report.baseline_footprint is None:
+        return f"Nothing was selected: {report.why or 'no candidate was measured'}"
+    if candidate.name == BASELINE:
+        return f"The unpruned FP32 net was kept: {report.why}"
+    cost = macs_change(candidate.footprint, report.baseline_footprint)
+    accuracy = accuracy_change(candidate.accuracy, report.baseline)
+    return f"{cost}, {accuracy}, {_speed(candidate.latency)}: {candidate.name}."
+
+
+def selected(report: RunReport) -> Candidate | None:
+    """The candidate that ships."""
+    return next((candidate for candidate in report.candidates if candidate.name == report.selected), None)
+
+
+def macs_change(footprint: Footprint, baseline: Footprint) -> str:
+    """`−31 % MACs`."""
+    return f"{change(footprint.macs, baseline.macs)} MACs"
+
+
+def change(count: int, baseline: int) -> str:
+    """`−31 %`, or `±0 %`."""
+    percent = round(100 * (count / baseline - 1))
+    return f"{'±' if percent == 0 else '+' if percent > 0 else MINUS}{abs(percent)} %"
+
+
+def accuracy_change(accuracy: Accuracy, baseline: Accuracy) -> str:
+    """`mask mAP 0.512 → 0.498 (−0.014)`."""
+    return f"{task(accuracy)} mAP {baseline.main:.3f} → {accuracy.main:.3f} ({points(accuracy.main, baseline.main)})"
+
+
+def task(accuracy: Accuracy) -> str:
+    """What `Accuracy.main` is about: `mask` or, for a detector, `box`."""
+    return "box" if accuracy.mask_map50_95 is None else "mask"
+
+
+def points(value: float, baseline: float) -> str:
+    """`−0.014`: the difference of the two as they are shown, with three decimals."""
+    difference = round(value, 3) - round(baseline, 3)
+    return f"{difference:+.3f}".replace("-", MINUS)
+
+
+def ratio(value: float, digits: int) -> str:
+    """`2.6×`."""
+    return f"{value:.{digits}f}×"
+
+
+def digits_of(interval: Interval) -> int:
+    """Decimals that show the interval: one from 2× on, else two."""
+    return 1 if interval.low >= 2 else 2
+
+
+def span(interval: Interval) -> str:
+    """`2.4–2.7`."""
+    digits = digits_of(interval)
+    return f"{interval.low:.{digits}f}–{interval.high:.{digits}f}"
+
+
+def is_measurable(speedup: Interval) -> bool:
+    """Whether the 95 % interval leaves out 1×, "no difference"."""
+    return not speedup.low <= 1 <= speedup.high
+
+
+def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Setting]:
+    """Nested values under dotted names, as on the command line; a part's `name` goes under the part's own."""
+    flat: dict[str, Setting] = {}
+    for key, value in spec.items():
+        name = prefix.removesuffix(".") if prefix and key == "name" else prefix + key
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = json.dumps(value) if isinstance(value, list | tuple) else value
+    return flat
+
+
+def typed(value: Setting) -> str:
+    """As one would type it on the command line: `null`, `true`, `0.3`."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def accuracy_method(accuracy: Accuracy) -> str:
+    """How the accuracies of a run were measured: the same way for all."""
+    return (
+        f"mAP50-95 by {accuracy.evaluator} on {accuracy.images} validation pictures, for checkpoints and files alike."
+    )
+
+
+def latency_method(report: RunReport) -> str:
+    """How the latencies of a run were measured."""
+    where = sorted({_where(candidate.latency) for candidate in report.candidates})
+    return (
+        f"Timed on the very file, batch 1 ({'; '.join(where)}), each round in fresh processes that alternate with "
+        "the unpruned FP32's. The speed-up is the median of the paired ratios with its 95 % bootstrap interval, "
+        "never a ratio of MACs."
+    )
+
+
+def _where(latency: Latency) -> str:
+    runtime = f"{latency.runtime} {latency.runtime_version}"
+    return f"{runtime}, {_threads(latency)}, {latency.imgsz} px, {latency.rounds} rounds"
+
+
+def _threads(latency: Latency) -> str:
+    return f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
+
+
+def _speed(latency: Latency) -> str:
+    return f"{_comparison(latency.speedup)} in {latency.runtime} with {_threads(latency)}"
+
+
+def _comparison(speedup: Interval) -> str:
+    if not is_measurable(speedup):
+        return f"no measurable difference in speed to the unpruned FP32 (95 % interval {span(speedup)})"
+    if speedup.low > 1:
+        return _factor(speedup, "faster")
+    return _factor(_inverse(speedup), "slower")
+
+
+def _factor(speedup: Interval, word: str) -> str:
+    median = ratio(speedup.median, digits_of(speedup))
+    return f"{median} {word} than the unpruned FP32 (95 % interval {span(speedup)})"
+
+
+def _inverse(interval: Interval) -> Interval:
+    return Interval(median=1 / interval.median, low=1 / interval.high, high=1 / interval.low)
+
+
+def _run(report: RunReport) -> dict[str, Any]:
+    names = ("id", "name", "status", "seconds", "spec", "versions", "git", "command", "error")
+    return {name: getattr(report, name) for name in names}
+
+
+def _baseline(report: RunReport) -> dict[str, Any] | None:
+    if report.baseline_footprint is None or report.baseline is None:
+        return None
+    return asdict(report.baseline_footprint) | asdict(report.baseline)
+
+
+def _candidate(candidate: Candidate, run_dir: Path | None) -> dict[str, Any]:
+    return {
+        "name": candidate.name,
+        "runtime": candidate.runtime,
+        "quantization": candidate.quantization,
+        "file": _relative(candidate.model.path, run_dir),
+        "sha256": candidate.model.sha256,
+        "size_bytes": candidate.size_bytes,
+        **asdict(candidate.footprint),
+        **asdict(candidate.accuracy),
+        **_latency(candidate.latency),
+    }
+
+
+def _latency(latency: Latency) -> dict[str, Any]:
+    return {
+        "latency_ms": asdict(latency.ms),
+        "speedup": asdict(latency.speedup),
+        "rounds": latency.rounds,
+        "runtime_version": latency.runtime_version,
+        "threads": latency.threads,
+        "imgsz": latency.imgsz,
+    }
+
+
+def _relative(path: Path, run_dir: Path | None) -> str:
+    """A path that is relative already is taken to be so to the run folder."""
+    if run_dir is None or not path.is_absolute():
+        return path.as_posix()
+    return Path(os.path.relpath(path, run_dir.absolute())).as_posix()

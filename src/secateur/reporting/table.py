@@ -1,0 +1,113 @@
+"""A run as tables for the terminal: the ladder, then the files that could ship."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from secateur.reporting.summary import accuracy_method, change, digits_of, headline, latency_method, ratio, span
+from secateur.results import BASELINE, Accuracy, Candidate, Footprint, Interval, Rung, RunReport
+
+NONE = "–"
+
+
+def tables(report: RunReport) -> RenderableType:
+    """What `console.print` shows of a run; at most 80 columns, and plain text where there is no terminal."""
+    parts: list[RenderableType] = [Text(headline(report), style="bold")]
+    if report.baseline is not None and report.baseline_footprint is not None:
+        parts += ["", _ladder(report, report.baseline, report.baseline_footprint)]
+        parts += [Text(accuracy_method(report.baseline), style="dim")]
+    if report.candidates:
+        parts += ["", _candidates(report), Text(latency_method(report), style="dim")]
+    if report.selected and report.why:
+        parts += ["", Text(f"▶ {report.selected}: {report.why}")]
+    return Group(*parts)
+
+
+def _ladder(report: RunReport, baseline: Accuracy, footprint: Footprint) -> Table:
+    table = _table("Rungs (mAP50-95, pruned → fine-tuned)", "rung", "params", "MACs", "", "box mAP", "mask mAP", "")
+    table.add_row(
+        "baseline", *_costs(footprint, footprint), score(baseline.box_map50_95), score(baseline.mask_map50_95)
+    )
+    for rung in report.rungs:
+        table.add_row(*_rung(rung, footprint), style=None if rung.accepted else "dim")
+    return table
+
+
+def _rung(rung: Rung, baseline: Footprint) -> tuple[str, ...]:
+    box = f"{score(rung.pruned.box_map50_95)} → {score(rung.tuned.box_map50_95)}"
+    mask = f"{score(rung.pruned.mask_map50_95)} → {score(rung.tuned.mask_map50_95)}"
+    has_mask = rung.tuned.mask_map50_95 is not None
+    return str(rung.rung), *_costs(rung.footprint, baseline), box, mask if has_mask else NONE, verdict(rung)
+
+
+def _costs(footprint: Footprint, baseline: Footprint) -> tuple[str, str, str]:
+    relative = "" if footprint == baseline else change(footprint.macs, baseline.macs)
+    return millions(footprint.params), billions(footprint.macs), relative
+
+
+def _candidates(report: RunReport) -> Table:
+    title = "Candidates (speed-up over the unpruned FP32, 95 % interval)"
+    table = _table(title, "file", "params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up")
+    for candidate in report.candidates:
+        style = "bold" if candidate.name == report.selected else None
+        table.add_row(*_candidate(candidate, report), style=style)
+    return table
+
+
+def _candidate(candidate: Candidate, report: RunReport) -> tuple[str, ...]:
+    footprint = candidate.footprint
+    baseline = report.baseline_footprint or footprint
+    return (
+        f"{'▶' if candidate.name == report.selected else ' '} {candidate.name}",
+        millions(footprint.params),
+        billions(footprint.macs) if footprint == baseline else change(footprint.macs, baseline.macs),
+        score(candidate.accuracy.box_map50_95),
+        score(candidate.accuracy.mask_map50_95),
+        megabytes(candidate.size_bytes),
+        f"{candidate.latency.ms.p50:.1f}",
+        speedup(candidate),
+    )
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(first, overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def score(value: float | None) -> str:
+    """`0.351`, or a dash for what the net does not do."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def millions(params: int) -> str:
+    """`3.41 M`."""
+    return f"{params / 1e6:.2f} M"
+
+
+def billions(macs: int) -> str:
+    """`6.36 G`."""
+    return f"{macs / 1e9:.2f} G"
+
+
+def megabytes(size_bytes: int) -> str:
+    """Decimal megabytes: `13.8`."""
+    return f"{size_bytes / 1e6:.1f}"
+
+
+def speedup(candidate: Candidate) -> str:
+    """`2.7× (2.6–2.8)`; the baseline is 1× by definition."""
+    return "1×" if candidate.name == BASELINE else _with_interval(candidate.latency.speedup)
+
+
+def _with_interval(interval: Interval) -> str:
+    return f"{ratio(interval.median, digits_of(interval))} ({span(interval)})"
+
+
+def verdict(rung: Rung) -> str:
+    """Whether the rung stayed within the budget."""
+    return "" if rung.accepted else "rejected"

@@ -1,0 +1,253 @@
+import json
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secateur.adapters.tracking import MlflowSink, prepare, replay
+from secateur.errors import TrackingError
+from secateur.reporting.summary import flatten, report_dict
+from secateur.results import RunReport, StageRecord
+from tests.example_report import detector, failed, finished
+
+ROOT = Path(__file__).parents[2]
+TAGS = {"study": "speed", "sweep": "night"}
+
+
+def records() -> list[StageRecord]:
+    moments = ("2026-11-22T16:00:10+00:00", "2026-11-22T16:01:00+00:00", "2026-11-22T16:12:34+00:00")
+    stages = (("baseline", None, 10.0), ("finetune", 1, 50.0), ("finetune", 2, 60.5))
+    return [
+        StageRecord(stage, "key", stage, rung, False, seconds, moment, {}, {})
+        for (stage, rung, seconds), moment in zip(stages, moments, strict=True)
+    ]
+
+
+def write_folder(run_dir: Path, report: RunReport) -> None:
+    run_dir.mkdir(exist_ok=True)
+    (run_dir / "report.json").write_text(json.dumps(report_dict(report, run_dir)))
+    (run_dir / "report.html").write_text("<p>")
+    (run_dir / "records.jsonl").write_text("".join(json.dumps(asdict(record)) + "\n" for record in records()))
+
+
+def open_sink(uri: str, run_dir: Path, report: RunReport) -> MlflowSink:
+    return MlflowSink(uri, "trials", report.name, flatten(report.spec), TAGS, run_dir)
+
+
+def log_live(uri: str, run_dir: Path, report: RunReport) -> str:
+    sink = open_sink(uri, run_dir, report)
+    for record in records():
+        sink.stage_finished(record)
+    for rung in report.rungs[:2]:
+        sink.rung_finished(rung)
+    sink.run_finished(report)
+    return sink.run_id
+
+
+def client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def history(uri: str, run_id: str, metric: str) -> list[tuple[int, float]]:
+    return sorted((entry.step, entry.value) for entry in client(uri).get_metric_history(run_id, metric))
+
+
+def everything(uri: str, run_id: str) -> dict[str, Any]:
+    data = client(uri).get_run(run_id).data
+    metrics = {name: history(uri, run_id, name) for name in data.metrics}
+    return {"params": data.params, "tags": data.tags, "metrics": metrics}
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('tracking') / 'outputs' / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def live(uri: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    run_dir = tmp_path_factory.mktemp("live") / "demo"
+    write_folder(run_dir, finished())
+    return run_dir, log_live(uri, run_dir, finished())
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_rungs_are_logged_once_each_with_the_baseline_as_step_0(uri: str, live: tuple[Path, str]) -> None:
+    _, run_id = live
+
+    assert history(uri, run_id, "rung/mask_map50_95") == [(0, 0.351), (1, 0.340), (2, 0.325), (3, 0.25)]
+    assert history(uri, run_id, "rung/pruned_mask_map50_95") == [(0, 0.351), (1, 0.240), (2, 0.150), (3, 0.05)]
+    assert history(uri, run_id, "rung/macs_g") == [(0, 6.36), (1, 4.77), (2, 3.18), (3, 2.544)]
+
+
+def test_final_metrics_are_the_selected_candidates(uri: str, live: tuple[Path, str]) -> None:
+    metrics = client(uri).get_run(live[1]).data.metrics
+
+    final = {name.removeprefix("final/"): value for name, value in metrics.items() if name.startswith("final/")}
+    assert final == {
+        "params_m": 1.705,
+        "macs_g": 3.18,
+        "box_map50_95": 0.371,
+        "mask_map50_95": 0.318,
+        "latency_ms_p50": 21.6,
+        "latency_ms_p95": pytest.approx(25.92),
+        "speedup": 2.73,
+        "speedup_low": 2.65,
+        "speedup_high": 2.8,
+        "size_mb": 1.9,
+    }
+    assert metrics["candidate/pruned-fp32/speedup"] == 1.54
+
+
+def test_stages_tell_their_seconds(uri: str, live: tuple[Path, str]) -> None:
+    assert history(uri, live[1], "stage/finetune_seconds") == [(1, 50.0), (2, 60.5)]
+    assert history(uri, live[1], "stage/baseline_seconds") == [(0, 10.0)]
+
+
+def test_params_and_tags_are_named_as_on_the_command_line(uri: str, live: tuple[Path, str]) -> None:
+    run = client(uri).get_run(live[1])
+
+    assert run.data.params["importance"] == "magnitude"
+    assert run.data.params["schedule.target"] == "0.6"
+    assert run.data.params["finetune.cos_lr"] == "true"
+    assert run.data.tags["sweep"] == "night"
+    assert run.data.tags["versions.torch"] == "2.13.0"
+    assert run.info.run_name == "demo"
+    assert run.info.status == "FINISHED"
+
+
+def test_the_files_lie_beside_the_database(uri: str, live: tuple[Path, str]) -> None:
+    artifacts = client(uri).get_run(live[1]).info.artifact_uri
+
+    folder = Path(artifacts.removeprefix("file://"))
+    assert folder.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent)
+    assert {path.name for path in folder.iterdir()} == {"report.json", "report.html", "records.jsonl"}
+
+
+def test_replay_logs_the_same_as_the_live_sink_and_takes_its_place(uri: str, tmp_path: Path) -> None:
+    run_dir = tmp_path / "demo"
+    write_folder(run_dir, finished())
+    before = log_live(uri, run_dir, finished())
+
+    after = replay(run_dir, uri, "trials", TAGS)
+
+    assert everything(uri, after) == everything(uri, before)
+    assert client(uri).get_run(before).info.lifecycle_stage == "deleted"
+
+
+def test_replay_keeps_the_times_of_the_records(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", finished())
+
+    info = client(uri).get_run(replay(tmp_path / "demo", uri, "trials", {})).info
+
+    assert (info.start_time, info.end_time) == (1795363200_000, 1795363954_000)  # 16:00:00 and 16:12:34 UTC, by `date`
+
+
+def test_replay_of_no_run_is_told_in_one_line(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"holds no finished run to replay: .*report\.json"):
+        replay(tmp_path, uri, "trials", {})
+
+
+def test_a_failed_run_ends_as_failed_with_its_error(uri: str, tmp_path: Path) -> None:
+    run = client(uri).get_run(log_live(uri, tmp_path, failed()))
+
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "finetune: no space left on device"
+    assert "rung/macs_g" in run.data.metrics
+
+
+def test_a_detector_has_no_mask_metrics(uri: str, tmp_path: Path) -> None:
+    metrics = client(uri).get_run(log_live(uri, tmp_path, detector())).data.metrics
+
+    assert metrics["final/box_map50_95"] == 0.371
+    assert not [name for name in metrics if "mask" in name]
+
+
+def test_a_run_outlives_the_loss_of_its_tracking(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sink = open_sink(uri, tmp_path, finished())
+    client(uri).delete_run(sink.run_id)
+
+    with caplog.at_level(logging.WARNING, logger="secateur"):
+        sink.rung_finished(finished().rungs[0])
+        sink.run_finished(finished())
+
+    assert len(caplog.messages) == 3
+    assert all("the records hold it" in line and "\n" not in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:///file/mlflow.db", "sqlite:///file", "foo://bar"])
+def test_an_unreachable_server_is_told_in_one_line(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (tmp_path / "file").write_text("no database")
+
+    with pytest.raises(TrackingError, match=r"^MLflow at \S+ cannot be used: [^\n]+$"):
+        open_sink(uri, tmp_path, finished())
+
+
+def test_a_run_id_in_the_environment_does_no_harm(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: tuple[Path, str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", live[1])
+
+    run_id = log_live(uri, tmp_path, finished())
+
+    assert run_id != live[1]
+    assert history(uri, run_id, "final/speedup") == [(0, 2.73)]
+    assert history(uri, live[1], "final/speedup") == [(0, 2.73)]
+
+
+def test_processes_that_start_cold_at_once_lose_nothing(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+    job = subprocess.run(
+        [sys.executable, "-m", "tests.adapters.test_tracking", uri, tmp_path],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (job.returncode, job.stdout, job.stderr) == (0, "", "")
+    runs = client(uri).search_runs([client(uri).get_experiment_by_name("trials").experiment_id])
+    assert [run.data.metrics["final/speedup"] for run in runs] == [2.73] * 4
+    assert all(history(uri, run.info.run_id, "rung/macs_g")[-1] == (3, 2.544) for run in runs)
+
+
+def start_four(uri: str, folder: Path) -> None:
+    """Four processes, let loose at the same moment; forked, as importing mlflow four times takes long."""
+    forks = multiprocessing.get_context("fork")
+    gate = forks.Barrier(4)
+    jobs = [forks.Process(target=start_one, args=(gate, uri, folder / str(number))) for number in range(4)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    sys.exit(sum(job.exitcode != 0 for job in jobs))
+
+
+def start_one(gate: Barrier, uri: str, run_dir: Path) -> None:
+    write_folder(run_dir, finished())
+    gate.wait()
+    prepare(uri)
+    log_live(uri, run_dir, finished())
+
+
+if __name__ == "__main__":
+    import mlflow  # noqa: F401
+
+    start_four(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,127 @@
+"""A small finished run with round numbers, for tests of everything that shows or stores reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from secateur.results import (
+    BASELINE,
+    Accuracy,
+    Artifact,
+    Candidate,
+    Fingerprint,
+    Footprint,
+    Interval,
+    Latency,
+    Percentiles,
+    Rung,
+    RunReport,
+)
+
+FULL = Footprint(params=3_410_000, macs=6_360_000_000)
+HALF = Footprint(params=1_705_000, macs=3_180_000_000)
+
+
+def accuracy(box: float, mask: float | None) -> Accuracy:
+    return Accuracy(
+        box_map50_95=box,
+        box_map50=box + 0.2,
+        mask_map50_95=mask,
+        mask_map50=None if mask is None else mask + 0.2,
+        images=202,
+        evaluator="ultralytics 8.4.190",
+    )
+
+
+def latency(p50: float, median: float, low: float, high: float) -> Latency:
+    return Latency(
+        ms=Percentiles(p50=p50, p90=p50 * 1.1, p95=p50 * 1.2, p99=p50 * 1.5),
+        speedup=Interval(median=median, low=low, high=high),
+        rounds=5,
+        runtime="onnxruntime",
+        runtime_version="1.23.2",
+        threads=2,
+        imgsz=640,
+    )
+
+
+def candidate(name: str, footprint: Footprint, scores: Accuracy, time: Latency, size_bytes: int) -> Candidate:
+    return Candidate(
+        name=name,
+        runtime="onnxruntime",
+        quantization="int8_static" if "int8" in name else "none",
+        model=Artifact(path=Path("models") / f"{name}.onnx", sha256="ab" * 32),
+        size_bytes=size_bytes,
+        footprint=footprint,
+        accuracy=scores,
+        latency=time,
+    )
+
+
+def rungs() -> tuple[Rung, ...]:
+    three_quarters = Footprint(params=2_557_500, macs=4_770_000_000)
+    return (
+        Rung(1, 0.25, three_quarters, accuracy(0.300, 0.240), accuracy(0.400, 0.340), accepted=True),
+        Rung(2, 0.5, HALF, accuracy(0.210, 0.150), accuracy(0.380, 0.325), accepted=True),
+        Rung(3, 0.6, Footprint(1_364_000, 2_544_000_000), accuracy(0.1, 0.05), accuracy(0.31, 0.25), accepted=False),
+    )
+
+
+def candidates() -> tuple[Candidate, ...]:
+    return (
+        candidate(BASELINE, FULL, accuracy(0.414, 0.351), latency(58.9, 1.0, 1.0, 1.0), 13_800_000),
+        candidate("baseline-int8_static", FULL, accuracy(0.403, 0.339), latency(35.9, 1.64, 1.61, 1.66), 3_700_000),
+        candidate("pruned-fp32", HALF, accuracy(0.380, 0.325), latency(38.2, 1.54, 1.51, 1.57), 7_000_000),
+        candidate("pruned-int8_static", HALF, accuracy(0.371, 0.318), latency(21.6, 2.73, 2.65, 2.8), 1_900_000),
+    )
+
+
+def finished() -> RunReport:
+    return RunReport(
+        id="2026-11-22_16-00-00_demo",
+        name="demo",
+        status="finished",
+        seconds=754.0,
+        spec={
+            "name": "demo",
+            "importance": {"name": "magnitude", "p": 2},
+            "schedule": {"name": "linear", "target": 0.6, "steps": 3, "unit": "macs"},
+            "finetune": {"epochs": 6, "cos_lr": True},
+            "max_map_drop": 0.05,
+            "imgsz": 640,
+        },
+        versions={"secateur": "0.1.0", "torch": "2.13.0", "onnxruntime": "1.23.2"},
+        git="1a2b3c4",
+        command="secateur run model=yolov8n-seg schedule.target=0.6",
+        fingerprint=Fingerprint("x86_64", "Intel Xeon 8481C", 2, ("avx512_vnni", "amx_int8"), "Linux 6.1"),
+        dataset={"name": "coco-subset", "digest": "cd" * 32, "train": 343, "val": 202},
+        baseline_footprint=FULL,
+        baseline=accuracy(0.414, 0.351),
+        rungs=rungs(),
+        candidates=candidates(),
+        selected="pruned-int8_static",
+        why="the fastest within 0.05 of the baseline's mask mAP",
+    )
+
+
+def failed() -> RunReport:
+    report = finished()
+    return replace(
+        report, status="failed", error="finetune: no space left on device", candidates=(), selected=None, why=None
+    )
+
+
+def detector() -> RunReport:
+    """The same run of a net without masks."""
+    report = finished()
+    return replace(
+        report,
+        baseline=_boxes(report.baseline) if report.baseline else None,
+        rungs=tuple(replace(r, pruned=_boxes(r.pruned), tuned=_boxes(r.tuned)) for r in report.rungs),
+        candidates=tuple(replace(c, accuracy=_boxes(c.accuracy)) for c in report.candidates),
+    )
+
+
+def _boxes(scores: Accuracy) -> Accuracy:
+    return replace(scores, mask_map50_95=None, mask_map50=None)

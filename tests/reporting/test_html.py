@@ -1,0 +1,132 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from secateur.reporting.charts import Axis, Scatter, round_step, scatter
+from secateur.reporting.html import render, write_html
+from secateur.results import RunReport
+from tests.example_report import accuracy, candidate, detector, failed, finished, latency
+
+VOID = {"meta"}
+
+
+class Nesting(HTMLParser):
+    """Fails on a tag that is closed out of order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        """Nothing is left open."""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def chart(report: RunReport) -> Scatter:
+    drawn = scatter(report, 940, 360)
+    assert drawn is not None
+    return drawn
+
+
+@pytest.mark.parametrize("report", [finished(), failed(), detector()], ids=["finished", "failed", "detector"])
+def test_the_page_is_whole_and_needs_no_network(report: RunReport) -> None:
+    page = render(report)
+    parser = Nesting()
+    parser.feed(page)
+
+    assert parser.open == []
+    assert not re.search(r"https?://|<script|@import|url\(", page)
+
+
+def test_the_page_lies_in_the_runs_folder(tmp_path: Path) -> None:
+    path = write_html(finished(), tmp_path)
+
+    assert path == tmp_path / "report.html"
+    assert path.stat().st_size < 100_000
+
+
+def test_the_page_tells_how_to_repeat_the_run() -> None:
+    page = render(finished())
+
+    assert "git checkout 1a2b3c4\nsecateur run model=yolov8n-seg schedule.target=0.6" in page
+    assert "<li>schedule.target=0.6</li>" in page
+    assert "<li>finetune.cos_lr=true</li>" in page
+    assert "Intel Xeon 8481C, 2 cores" in page
+
+
+def test_the_page_says_how_speed_was_measured() -> None:
+    assert "onnxruntime 1.23.2, 2 threads, 640 px, 5 rounds" in render(finished())
+    assert "never a ratio of MACs" in render(finished())
+
+
+def test_names_cannot_break_the_page() -> None:
+    assert "<b>demo" not in render(replace(finished(), name="<b>demo"))
+
+
+def test_a_failed_run_shows_its_rungs_and_no_candidates() -> None:
+    page = render(failed())
+
+    assert "The run failed: finetune: no space left on device" in page
+    assert "Rung by rung" in page
+    assert "Candidates" not in page
+
+
+def test_a_run_that_failed_at_once_still_has_a_page() -> None:
+    bare = replace(failed(), baseline=None, baseline_footprint=None, rungs=(), fingerprint=None, dataset=None, git=None)
+
+    assert "The run failed" in render(bare)
+
+
+def test_whiskers_are_the_speed_ups_interval_around_the_p50() -> None:
+    drawn = chart(finished())
+
+    mark = next(mark for mark in drawn.marks if mark.label == "pruned-fp32 1.54×")
+    assert mark.x == drawn.x.at(38.2)
+    assert mark.low == drawn.x.at(38.2 * 1.54 / 1.57)
+    assert mark.high == drawn.x.at(38.2 * 1.54 / 1.51)
+
+
+def test_the_budget_is_drawn_below_the_baseline() -> None:
+    drawn = chart(finished())
+
+    assert drawn.budget == drawn.y.at(0.351 - 0.05)
+
+
+def test_labels_of_equal_points_do_not_lie_on_each_other() -> None:
+    report = finished()
+    twins = tuple(
+        candidate(name, report.candidates[0].footprint, accuracy(0.4, 0.3), latency(20, 2, 1.9, 2.1), 1)
+        for name in "abc"
+    )
+
+    heights = sorted(mark.label_y for mark in chart(replace(report, candidates=twins)).marks)
+
+    assert all(lower - upper >= 17 for upper, lower in pairwise(heights))
+
+
+def test_labels_stay_within_the_drawing() -> None:
+    slowest = chart(finished()).marks[0]
+
+    assert (slowest.label, slowest.anchor) == ("baseline-fp32 1×", "end")
+
+
+@pytest.mark.parametrize(("step", "rounded"), [(0.013, 0.02), (1.0, 1.0), (13.2, 20.0), (6.0, 10.0)])
+def test_ticks_step_by_round_numbers(step: float, rounded: float) -> None:
+    assert round_step(step) == pytest.approx(rounded)
+
+
+def test_ticks_lie_within_the_axis() -> None:
+    axis = Axis(0.29, 0.36, 300, 0)
+
+    assert [tick.text for tick in axis.ticks()] == ["0.30", "0.32", "0.34", "0.36"]
+    assert axis.ticks()[-1].at == 0

@@ -1,0 +1,50 @@
+import pytest
+from rich.console import Console
+
+from secateur.reporting.table import tables
+from secateur.results import RunReport
+from tests.example_report import detector, failed, finished
+
+
+def piped(report: RunReport, width: int = 80) -> str:
+    console = Console(width=width, force_terminal=False)
+    with console.capture() as capture:
+        console.print(tables(report))
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_line_is_wrapped_within_a_table(width: int) -> None:
+    lines = [line.split() for line in piped(finished(), width).splitlines()]
+
+    assert ["2", "1.71", "M", "3.18", "G", "−50", "%", "0.210", "→", "0.380", "0.150", "→", "0.325"] in lines
+    assert ["pruned-fp32", "1.71", "M", "−50", "%", "0.380", "0.325", "7.0", "38.2", "1.54×", "(1.51–1.57)"] in lines
+
+
+def test_nothing_but_text_goes_through_a_pipe() -> None:
+    assert "\x1b" not in piped(finished())
+
+
+def test_the_selected_candidate_is_marked() -> None:
+    marked = [line for line in piped(finished()).splitlines() if line.startswith("▶")]
+
+    assert marked[0].startswith("▶ pruned-int8_static")
+    assert marked[1] == "▶ pruned-int8_static: the fastest within 0.05 of the baseline's mask mAP"
+
+
+def test_a_rejected_rung_says_so() -> None:
+    assert [line.split()[0] for line in piped(finished()).splitlines() if line.endswith("rejected")] == ["3"]
+
+
+def test_a_detector_has_dashes_for_masks() -> None:
+    lines = [line.split() for line in piped(detector()).splitlines()]
+
+    assert ["baseline", "3.41", "M", "6.36", "G", "0.414", "–"] in lines
+    assert ["baseline-fp32", "3.41", "M", "6.36", "G", "0.414", "–", "13.8", "58.9", "1×"] in lines
+
+
+def test_a_failed_run_shows_how_far_it_came() -> None:
+    text = piped(failed())
+
+    assert text.startswith("The run failed: finetune: no space left on device")
+    assert "Candidates" not in text
