@@ -1,0 +1,353 @@
+"""From the command line to a run: compose, check, wire, run. The only file that knows hydra and omegaconf."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+import hydra
+import msgspec
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from secateur import plugins
+from secateur.errors import SecateurError, SpecError
+from secateur.results import RunHeader, RunReport
+from secateur.specs import Benchmark, GradientBatches, Model, RunSpec, Scope, Training
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from secateur.console import Screen
+    from secateur.ports import Sink
+
+PARTS = ("dataset", "importance", "schedule", "quantization", "runtime")
+VALUES: dict[str, Any] = {
+    "name": str,
+    "model": Model,
+    "gradients": GradientBatches,
+    "scope": Scope,
+    "finetune": Training,
+    "max_map_drop": float | None,
+    "benchmark": Benchmark,
+    "imgsz": int,
+    "seed": int,
+}
+SETTINGS: dict[str, Any] = {"device": str, "workers": int, "outputs": str, "tracking": dict[str, str]}
+LIBRARIES = ("torch", "torch-pruning", "ultralytics", "onnx", "onnxruntime", "hydra-core", "mlflow")
+
+log = logging.getLogger(__name__)
+
+
+def shipped(folder: str) -> Path:
+    """`conf` or `experiments`: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).parent
+    return package / folder if (package / folder).is_dir() else package.parents[1] / folder
+
+
+class StudySearchPath(SearchPathPlugin):
+    """Makes experiments/study/ a config group."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("secateur", f"file://{shipped('experiments')}")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs what the Hydra overrides ask for; 0, or 2 where a run could not be done."""
+    Plugins.instance().register(StudySearchPath)
+    if not {"-m", "--multirun"} & set(arguments):
+        check([a for a in arguments if not a.startswith("-")])
+    failures: list[str] = []
+
+    @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
+    def job(config: DictConfig) -> float | None:
+        report = run_in_folder(config, Path(HydraConfig.get().runtime.output_dir))
+        failures.extend([report.error] if report.error else [])
+        return _objective(report)
+
+    with _as_command(["secateur run", *arguments]), _in_one_line():
+        job()
+    for line in failures:
+        print_error(line)
+    return 2 if failures else 0
+
+
+def check(overrides: list[str]) -> RunSpec:
+    """The run that the overrides ask for, without starting it; raises SpecError in one line."""
+    Plugins.instance().register(StudySearchPath)
+    with _in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        config = hydra.compose("config", overrides=overrides)
+        spec = to_spec(_plain(config))
+    _check_places(spec)
+    return spec
+
+
+def run_in_folder(config: DictConfig, folder: Path) -> RunReport:
+    """One run with its results in `folder`; a failure is a report too."""
+    from rich.console import Console
+
+    from secateur.console import Screen
+    from secateur.journal import Journal
+
+    plain = _plain(config)
+    spec, started = to_spec(plain), time.perf_counter()
+    journal, header = Journal(folder), _header(spec, plain, folder)
+    screen = Screen(Console())
+    sinks: list[Sink] = [journal, screen]
+    try:
+        _check_places(spec)
+        sinks.extend(_tracking(plain, header, folder))
+        _point_latest(folder, Path(plain["outputs"]))
+        report = journal.with_models(_run(spec, plain, header, screen, sinks))
+    except SecateurError as error:
+        report = _failed(header, str(error), started)
+    except (Exception, KeyboardInterrupt) as error:
+        for sink in sinks:
+            sink.run_finished(_failed(header, f"{type(error).__name__}: {error}", started))
+        raise
+    for sink in sinks:
+        sink.run_finished(report)
+    if not report.error:
+        _say_where(screen.console, folder)
+    return report
+
+
+def _run(spec: RunSpec, plain: dict[str, Any], header: RunHeader, screen: Screen, sinks: list[Sink]) -> RunReport:
+    """Wires the doors to the pipeline; torch is first imported here."""
+    from secateur import pipeline
+    from secateur.adapters.channel_pruning import ChannelPruner
+    from secateur.adapters.yolo import open_yolo
+    from secateur.ports import Tools
+    from secateur.store import Store
+
+    outputs = Path(plain["outputs"])
+    yolo = open_yolo(plain["device"], plain["workers"], outputs / "ultralytics")
+    tools = Tools(detector=yolo, pruner=ChannelPruner(), downloads=yolo, progress=screen.progress)
+    return pipeline.run(spec, header, tools, Store(outputs / "store"), sinks)
+
+
+def _tracking(plain: dict[str, Any], header: RunHeader, folder: Path) -> list[Sink]:
+    settings = plain["tracking"]
+    if settings["name"] == "none":
+        return []
+    from secateur.adapters import tracking
+    from secateur.reporting.summary import flatten
+
+    tracking.prepare(settings["uri"])
+    study = _study()
+    tags = {"command": header.command, **header.versions, **({"study": study} if study else {})}
+    return [
+        tracking.MlflowSink(settings["uri"], settings["experiment"], header.name, flatten(header.spec), tags, folder)
+    ]
+
+
+def _study() -> str | None:
+    choice: str | None = HydraConfig.get().runtime.choices.get("study")
+    return choice
+
+
+# ---- from the composed config to values ----------------------------------------------------------
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise SpecError(f"{missing[0]} is not set; give it on the command line: {missing[0]}=…")
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return plain
+
+
+def to_spec(plain: dict[str, Any]) -> RunSpec:
+    """Raises SpecError with the key, the value and the remedy."""
+    _refuse_unknown("", plain, [*PARTS, *VALUES, *SETTINGS])
+    settings = {key: _value(key, plain[key], kind) for key, kind in SETTINGS.items()}
+    if settings["tracking"]["name"] not in ("mlflow", "none"):
+        raise SpecError(f"tracking.name must be mlflow or none, got {settings['tracking']['name']!r}")
+    parts = {kind: _part(kind, plain[kind]) for kind in PARTS}
+    values = {key: _value(key, plain[key], kind) for key, kind in VALUES.items()}
+    try:
+        return RunSpec(**parts, **values)
+    except ValueError as error:
+        raise SpecError(str(error)) from error
+
+
+def _part(kind: str, plain: dict[str, Any]) -> Any:
+    values = dict(plain)
+    return _value(kind, values, plugins.load(kind, str(values.pop("name", None))))
+
+
+def _value(key: str, plain: Any, kind: Any) -> Any:
+    if is_dataclass(kind):
+        _refuse_unknown_inside(key, plain, kind)
+    try:
+        return msgspec.convert(plain, kind)
+    except msgspec.ValidationError as error:
+        raise SpecError(_explain(key, plain, kind, str(error))) from error
+
+
+def _refuse_unknown_inside(key: str, plain: Any, kind: Any) -> None:
+    if not isinstance(plain, dict):
+        return
+    _refuse_unknown(f"{key}.", plain, [field.name for field in fields(kind)])
+    for name, hint in get_type_hints(kind).items():
+        inner = hint.__args__[0] if isinstance(hint, UnionType) else hint
+        if is_dataclass(inner) and plain.get(name) is not None:
+            _refuse_unknown_inside(f"{key}.{name}", plain[name], inner)
+
+
+def _refuse_unknown(prefix: str, plain: dict[str, Any], known: list[str]) -> None:
+    for key in plain:
+        if key not in known:
+            raise SpecError(_no_such_key(prefix + key, [prefix + name for name in known]))
+
+
+def _no_such_key(key: str, known: list[str]) -> str:
+    near = get_close_matches(key, known, n=1)
+    return f"unknown key {key!r}; there are {', '.join(sorted(known))}" + (
+        f"; did you mean {near[0]!r}?" if near else ""
+    )
+
+
+def _explain(key: str, plain: Any, kind: Any, message: str) -> str:
+    """`schedule.steps: expected int, got str (value: 'x')` from msgspec's wording, which names a place but no value."""
+    text, _, place = message.partition(" - at `$")
+    path = [step for step in place.rstrip("`").split(".") if step]
+    full = ".".join([key, *path])
+    if text.startswith("Invalid enum"):
+        choices = get_args(get_type_hints(kind)[path[0]])
+        return f"{full} must be one of {', '.join(choices)}, got {_at(plain, path)!r}"
+    if text.startswith("Expected"):
+        return f"{full}: {text[0].lower()}{text[1:].replace('`', '')} (value: {_at(plain, path)!r})"
+    return f"{full}.{text}"  # a dataclass' own check: "target must be …"
+
+
+def _at(plain: Any, path: list[str]) -> Any:
+    for step in path:
+        plain = plain.get(step) if isinstance(plain, dict) else None
+    return plain
+
+
+def _check_places(spec: RunSpec) -> None:
+    """What can be known of the outside world before torch is imported."""
+    if check := getattr(spec.dataset, "check", None):
+        check()
+    weights = spec.model.weights
+    if weights is not None and Path(weights).name != weights and not Path(weights).is_file():
+        raise SpecError(f"model.weights: no file {weights!r}")
+
+
+# ---- errors in one line --------------------------------------------------------------------------
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SpecError(_one_line(error)) from error
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        kind, _, name = str(error.missing_cfg_file).rpartition("/")
+        return plugins.unknown(kind or "config", name, sorted(error.options))
+    if hidden := re.search(r"Key '(\w+)' is not in struct\s+full_key: (\S+)", f"{error}\n{error.__cause__}"):
+        return f"unknown key {hidden[2]!r}; see what there is with: secateur run --cfg job"
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def _as_command(words: list[str]) -> Iterator[None]:
+    """Hydra reads sys.argv, and hides errors unless it is told not to; both are put back."""
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = words, "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        GlobalHydra.instance().clear()
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def print_error(line: str) -> None:
+    sys.stderr.write(f"secateur: {line}\n")
+
+
+# ---- what stands around a run --------------------------------------------------------------------
+
+
+def _header(spec: RunSpec, plain: dict[str, Any], folder: Path) -> RunHeader:
+    overrides = list(HydraConfig.get().overrides.task)
+    return RunHeader(
+        id=folder.name if folder.parent.name == "runs" else f"{folder.parent.name}/{folder.name}",
+        name=spec.name,
+        spec=plain,
+        versions={"python": sys.version.split()[0], **_versions()},
+        git=_git_commit(),
+        command=shlex.join(["secateur", "run", *overrides]),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for library in ("secateur", *LIBRARIES):
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    asked = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or None
+
+
+def _point_latest(folder: Path, outputs: Path) -> None:
+    """outputs/latest -> the newest run, swapped in one step."""
+    fresh = outputs / f".latest-{os.getpid()}"
+    fresh.symlink_to(os.path.relpath(folder, outputs))
+    fresh.replace(outputs / "latest")
+
+
+def _failed(header: RunHeader, line: str, started: float) -> RunReport:
+    return RunReport(**vars(header), status="failed", seconds=time.perf_counter() - started, error=line)
+
+
+def _objective(report: RunReport) -> float | None:
+    """For sweepers: mAP50-95 of what would ship."""
+    return next((c.accuracy.main for c in report.candidates if c.name == report.selected), None)
+
+
+def _say_where(console: Console, folder: Path) -> None:
+    where = os.path.relpath(folder)
+    console.print(
+        f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\n"
+        "Next     make ui                                    this run in MLflow\n"
+        '         make run ARGS="schedule.target=0.45"       prune more; what is done already is not done again\n'
+        '         make run ARGS="dataset=yolo_folder dataset.root=… model=yolov8n_seg"   your own pictures',
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""What a person sees while a run goes on: a line a stage, and a bar with the time left on long work."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from secateur.reporting.summary import headline
+from secateur.reporting.table import tables
+from secateur.results import Rung, RunReport, StageRecord
+
+REPORT_EVERY_SECONDS = 30.0
+
+
+class Screen:
+    """A sink; `progress` is what stages call while they work."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Progress | None = None
+        self._what = ""
+        self._started = self._told = 0.0
+
+    def stage_started(self, stage: str, label: str) -> None:
+        self._what = f"{stage:<10}{label}"
+        self._started = self._told = time.monotonic()
+        if self.console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
+                TextColumn("left"), TimeRemainingColumn(), console=self.console, transient=True,
+            )  # fmt: skip
+            self._bar.add_task(self._what, total=None)
+            self._bar.start()
+
+    def progress(self, done: int, total: int) -> None:
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        elif time.monotonic() - self._told > REPORT_EVERY_SECONDS and done:
+            self._told = time.monotonic()
+            left = (self._told - self._started) * (total - done) / done
+            self.console.print(f"  … {self._what}: {done / total:.0%}, about {left:.0f} s left", highlight=False)
+
+    def stage_finished(self, record: StageRecord) -> None:
+        self._close()
+        took = "stored" if record.reused else f"{record.seconds:.1f} s"
+        rung = f"rung {record.rung}" if record.rung else ""
+        line = Text.assemble(("↺ " if record.reused else "✓ ", "dim" if record.reused else "green"))
+        line.append(f"{record.stage:<10}{record.label:<22}{rung:<8}{took:>9}  {_found(record)}")
+        self.console.print(line)
+
+    def rung_finished(self, rung: Rung) -> None:
+        if not rung.accepted:
+            self.console.print(f"  rung {rung.rung} loses more than max_map_drop: back to the last accepted one")
+
+    def run_finished(self, report: RunReport) -> None:
+        self._close()
+        self.console.print()
+        self.console.print(tables(report) if report.status == "finished" else headline(report))
+
+    def _close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def _found(record: StageRecord) -> str:
+    """The figure that a person waits for."""
+    outputs = record.outputs
+    match record.stage:
+        case "evaluate":
+            mask = outputs["mask_map50_95"]
+            return f"box {outputs['box_map50_95']:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
+        case "prune" | "baseline":
+            footprint = outputs["footprint"]
+            return f"{footprint['params'] / 1e6:.2f} M params  {footprint['macs'] / 1e9:.3f} G MACs"
+        case "prepare":
+            return f"{outputs['train_images']} train, {outputs['val_images']} val pictures"
+        case _:
+            return ""
