@@ -114,7 +114,10 @@ class Rung:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What one stage did in one run: a line of `records.jsonl`."""
+    """What one stage did in one run: a line of `records.jsonl`.
+
+    `seconds` is what it took this time, `made_in_seconds` what making its outputs took when they were made.
+    """
 
     stage: str
     key: str
@@ -122,6 +125,7 @@ class StageRecord:
     rung: int | None
     reused: bool
     seconds: float
+    made_in_seconds: float
     finished: str
     inputs: Any
     outputs: Any

@@ -61,6 +61,7 @@ def _record(name: str, label: str, rung: int | None, inputs: Any, stored: Stored
         rung=rung,
         reused=stored.reused,
         seconds=round(seconds, 3),
+        made_in_seconds=round(stored.seconds, 3),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=canonical(inputs),
         outputs=canonical(stored.outputs),

@@ -26,7 +26,7 @@ def records() -> list[StageRecord]:
     moments = ("2026-11-22T16:00:10+00:00", "2026-11-22T16:01:00+00:00", "2026-11-22T16:12:34+00:00")
     stages = (("baseline", None, 10.0), ("finetune", 1, 50.0), ("finetune", 2, 60.5))
     return [
-        StageRecord(stage, "key", stage, rung, False, seconds, moment, {}, {})
+        StageRecord(stage, "key", stage, rung, False, seconds, seconds, moment, {}, {})
         for (stage, rung, seconds), moment in zip(stages, moments, strict=True)
     ]
 
