@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from secateur.errors import SecateurError
+
+OUTPUTS = Path("outputs")
+TRACKED = f"sqlite:///{OUTPUTS}/mlflow.db"
 
 app = typer.Typer(
     help="Prunes, fine-tunes, quantizes and measures YOLO models for the device they must run on.",
@@ -29,8 +33,33 @@ def run(context: typer.Context) -> None:
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Runs, sweeps, or folders of them.")] = None,
+) -> None:
+    """Set runs side by side: what each would ship, what it costs and scores."""
+    from rich.console import Console
+
+    from secateur.reporting.comparison import comparison, find
+
+    width = None if sys.stdout.isatty() else 140  # a file has no edge
+    Console(width=width).print(comparison(find(folders or [OUTPUTS / "runs", OUTPUTS / "sweeps"])))
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
+    uri: Annotated[str, typer.Option(help="Where to.")] = TRACKED,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "secateur",
+) -> None:
+    """Bring a run's records into MLflow, in place of what it has of them."""
+    from secateur.adapters.tracking import replay as bring
+
+    typer.echo(f"MLflow run {bring(folder, uri, experiment, {})}")
+
+
+@app.command()
 def ui(
-    uri: Annotated[str, typer.Option(help="Where the runs are tracked.")] = "sqlite:///outputs/mlflow.db",
+    uri: Annotated[str, typer.Option(help="Where the runs are tracked.")] = TRACKED,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Open MLflow's pages on 127.0.0.1."""

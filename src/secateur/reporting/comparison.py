@@ -1,0 +1,58 @@
+"""Runs side by side, from their report.json alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from secateur.errors import SpecError
+
+Report = dict[str, Any]
+
+
+def find(places: Iterable[Path]) -> list[Path]:
+    """The report.json files at or below these folders, oldest first; raises SpecError where there is none."""
+    places = list(places)
+    reports = {report.resolve() for place in places for report in place.rglob("report.json")}
+    found = [report for report in reports if "mlflow-artifacts" not in report.parts]  # MLflow's copies
+    if not found:
+        raise SpecError(f"no finished run below {', '.join(map(str, places))}; do one: secateur run +study=quickstart")
+    return sorted(found, key=lambda path: (path.stat().st_mtime, path))
+
+
+def comparison(paths: Iterable[Path]) -> RenderableType:
+    """A line a run: what it selected, and what that costs and scores; below, why others failed."""
+    reports = [json.loads(path.read_text()) for path in paths]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("run", overflow="fold")
+    table.add_column("ships", overflow="fold")
+    for name in ("params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for report in reports:
+        table.add_row(report["run"]["id"], *_figures(report))
+    failed = [report["run"] for report in reports if report["run"]["error"]]
+    return Group(table, *(Text(f"{run['id']} failed: {run['error']}", style="red") for run in failed))
+
+
+def _figures(report: Report) -> list[str]:
+    chosen = next((c for c in report["candidates"] if c["name"] == report["selected"]), None)
+    return ["failed"] if chosen is None else [chosen["name"], *_measured(chosen)]
+
+
+def _measured(chosen: Report) -> list[str]:
+    mask, speedup = chosen["mask_map50_95"], chosen["speedup"]
+    return [
+        f"{chosen['params'] / 1e6:.2f} M",
+        f"{chosen['macs'] / 1e9:.2f} G",
+        f"{chosen['box_map50_95']:.3f}",
+        "–" if mask is None else f"{mask:.3f}",
+        f"{chosen['size_bytes'] / 1e6:.1f}",
+        f"{chosen['latency_ms']['p50']:.1f}",
+        f"{speedup['median']:.2f}× ({speedup['low']:.2f}–{speedup['high']:.2f})",
+    ]

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from secateur.errors import SpecError
+from secateur.reporting.comparison import comparison, find
+from secateur.reporting.summary import report_dict
+from secateur.results import RunReport
+from tests.example_report import finished
+
+
+def test_a_run_is_found_once_though_latest_points_to_it_too(tmp_path: Path) -> None:
+    write(finished(), tmp_path / "runs" / "a")
+    (tmp_path / "latest").symlink_to("runs/a")
+
+    assert len(find([tmp_path])) == 1
+
+
+def test_a_place_without_runs_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no finished run below"):
+        find([tmp_path])
+
+
+def test_the_line_of_a_run_holds_what_it_ships(tmp_path: Path) -> None:
+    report = finished()
+    write(report, tmp_path)
+
+    shown = text(comparison(find([tmp_path])))
+
+    ships = next(c for c in report.candidates if c.name == report.selected)
+    assert ships.name in shown
+    assert f"{ships.latency.ms.p50:.1f}" in shown
+    assert f"{ships.accuracy.box_map50_95:.3f}" in shown
+
+
+def test_a_failed_run_says_why(tmp_path: Path) -> None:
+    write(RunReport("x", "x", "failed", 1.0, {}, {}, None, "secateur run", error="no pictures"), tmp_path)
+
+    assert "x failed: no pictures" in text(comparison(find([tmp_path])))
+
+
+def write(report: RunReport, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_bytes(msgspec.json.encode(report_dict(report, folder)))
+
+
+def text(shown: object) -> str:
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(shown)
+    return captured.get()
