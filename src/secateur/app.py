@@ -74,13 +74,17 @@ class StudySearchPath(SearchPathPlugin):
 def main(arguments: list[str]) -> int:
     """Runs what the Hydra overrides ask for; 0, or 2 where a run could not be done."""
     Plugins.instance().register(StudySearchPath)
-    if not {"-m", "--multirun"} & set(arguments):
-        check([a for a in arguments if not a.startswith("-")])
+    if not any(argument.startswith("-") for argument in arguments):
+        check(arguments)  # before Hydra makes a folder for the run
     failures: list[str] = []
 
     @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
     def job(config: DictConfig) -> float | None:
-        report = run_in_folder(config, Path(HydraConfig.get().runtime.output_dir))
+        try:
+            report = run_in_folder(config, Path(HydraConfig.get().runtime.output_dir))
+        except SpecError as error:  # one job of a sweep; the others go on
+            failures.append(str(error))
+            return None
         failures.extend([report.error] if report.error else [])
         return _objective(report)
 

@@ -33,6 +33,7 @@ class Int8Static:
     images: int = 64
     per_channel: bool = True
     activations: Literal["uint8", "int8"] = "uint8"
+    calibrator: Literal["minmax", "mean_minmax"] = "mean_minmax"
     reduce_range: bool = False  # 7-bit weights, for x86 without VNNI: its 16-bit sums overflow with 8
 
     def __post_init__(self) -> None:
@@ -40,6 +41,8 @@ class Int8Static:
             raise ValueError(f"images must be 1 or more, got {self.images}")
         if self.activations not in ("uint8", "int8"):
             raise ValueError(f"activations must be uint8 or int8, got {self.activations!r}")
+        if self.calibrator not in ("minmax", "mean_minmax"):
+            raise ValueError(f"calibrator must be minmax or mean_minmax, got {self.calibrator!r}")
 
     def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
         """Writes `out`; raises ExportError where the model cannot be read or no picture came."""
@@ -65,29 +68,27 @@ class Int8Static:
             activation_type=QuantType.QUInt8 if self.activations == "uint8" else QuantType.QInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=sorted(keep_float),
+            extra_options={"CalibMovingAverage": self.calibrator == "mean_minmax"},  # of all pictures: one batch
         )
 
 
 def float_nodes(graph: GraphProto) -> set[str]:
-    """Names of the nodes between the last convolutions and the outputs, the DFL's convolution among them."""
+    """Names of the nodes from the last convolutions, themselves included, to the outputs."""
     producers = {output: node for node in graph.node for output in node.output}
     found: set[str] = set()
     waiting = [output.name for output in graph.output]
     while waiting:
         node = producers.get(waiting.pop())
-        if node is None or node.name in found or _is_last_convolution(node, producers):
+        if node is None or node.name in found:
             continue
         found.add(node.name)
-        waiting += node.input
+        if node.op_type not in CONVOLUTIONS or _is_dfl(node, producers):
+            waiting += node.input
     return found
 
 
-def _is_last_convolution(node: NodeProto, producers: dict[str, NodeProto]) -> bool:
-    return node.op_type in CONVOLUTIONS and not _is_dfl(node, producers)
-
-
 def _is_dfl(convolution: NodeProto, producers: dict[str, NodeProto]) -> bool:
-    """Whether it takes the mean of a distribution: a convolution right behind a softmax."""
+    """Whether it takes the mean of a distribution: a convolution right behind a softmax, part of the decode."""
     source = producers.get(convolution.input[0])
     while source is not None and source.op_type in RESHAPING:
         source = producers.get(source.input[0])
