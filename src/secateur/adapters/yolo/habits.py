@@ -1,4 +1,6 @@
-"""What Ultralytics does unasked, switched off: installing, reporting, logging to MLflow, writing beside the data."""
+"""What Ultralytics does unasked, switched off: installing, reporting, logging to MLflow, writing beside the data, and
+leaving a core idle.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,10 @@ def switch_off(folder: Path) -> None:
 
 @cache
 def _settle(folder: Path) -> None:
+    import torch
     import ultralytics.data.build
     import ultralytics.data.utils
+    import ultralytics.utils.torch_utils
     from ultralytics.utils import LOGGER, SETTINGS
 
     LOGGER.setLevel(logging.ERROR)
@@ -42,6 +46,7 @@ def _settle(folder: Path) -> None:
             **dict.fromkeys(INTEGRATIONS, False),
         }
     )
+    ultralytics.utils.torch_utils.NUM_THREADS = torch.get_num_threads()  # it would take one less: of two cores, half
     ultralytics.data.utils.check_font = lambda *_: None  # it would download a font that only its plots use
     ultralytics.data.build.YOLODataset = _dataset_with_caches_elsewhere()
 
