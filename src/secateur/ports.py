@@ -89,7 +89,10 @@ class Runtime(Protocol):
     """What runs a model file on the device."""
 
     name: ClassVar[str]
-    threads: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of one forward pass; 0: every core."""
 
     def version(self) -> str:
         """Version of the library."""

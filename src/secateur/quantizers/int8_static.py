@@ -1,8 +1,9 @@
-"""INT8 for weights and activations, by ONNX Runtime: all of the net but the decode of the boxes.
+"""INT8 for weights and activations, by ONNX Runtime: all of the net but its last convolutions and the decode.
 
 One operator left in float between two quantized ones costs two conversions of its whole tensor; a net of which only the
-convolutions are quantized, each SiLU in float, is slower than the FP32 one. The decode stays in float, as it mixes
-coordinates of hundreds of pixels with probabilities in one tensor, which no single scale resolves.
+convolutions are quantized, each SiLU in float, is slower than the FP32 one. What stays in float is at the very end: the
+decode, as it holds coordinates of hundreds of pixels and probabilities in one tensor, which no single scale resolves,
+and the convolutions before it, as their 256 levels of confidence would leave the ranking of the boxes to chance.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ RESHAPING = frozenset({"Reshape", "Transpose"})
 
 @dataclass(frozen=True)
 class Int8Static:
-    """Weights are signed, activations as said, each range from the smallest to the largest value calibration saw."""
+    """Weights are signed, activations as said, each in the range that the calibration pictures showed.
+
+    `minmax` takes the smallest and largest value of all pictures, `mean_minmax` the mean of each picture's: it clips
+    rare values and resolves the others better.
+    """
 
     name: ClassVar[str] = "int8_static"
     images: int = 64
@@ -68,7 +73,7 @@ class Int8Static:
             activation_type=QuantType.QUInt8 if self.activations == "uint8" else QuantType.QInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=sorted(keep_float),
-            extra_options={"CalibMovingAverage": self.calibrator == "mean_minmax"},  # of all pictures: one batch
+            extra_options={"CalibMovingAverage": self.calibrator == "mean_minmax"},
         )
 
 
