@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -30,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from secateur import plugins
-from secateur.errors import SecateurError, SpecError
+from secateur.errors import SecateurError, SpecError, StageError
 from secateur.results import RunHeader, RunReport
 from secateur.specs import Benchmark, GradientBatches, Model, RunSpec, Scope, Training
 
@@ -54,6 +55,8 @@ VALUES: dict[str, Any] = {
 }
 SETTINGS: dict[str, Any] = {"device": str, "workers": int, "outputs": str, "tracking": dict[str, str]}
 LIBRARIES = ("torch", "torch-pruning", "ultralytics", "onnx", "onnxruntime", "hydra-core", "mlflow")
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR)
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +84,9 @@ def main(arguments: list[str]) -> int:
     @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
     def job(config: DictConfig) -> float | None:
         try:
-            report = run_in_folder(config, Path(HydraConfig.get().runtime.output_dir))
-        except SpecError as error:  # one job of a sweep; the others go on
+            with _in_one_line():
+                report = run_in_folder(config, Path(HydraConfig.get().runtime.output_dir))
+        except SecateurError as error:  # one job of a sweep; the others go on
             failures.append(str(error))
             return None
         failures.extend([report.error] if report.error else [])
@@ -99,10 +103,16 @@ def check(overrides: list[str]) -> RunSpec:
     """The run that the overrides ask for, without starting it; raises SpecError in one line."""
     Plugins.instance().register(StudySearchPath)
     with _in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        config = hydra.compose("config", overrides=overrides)
-        spec = to_spec(_plain(config))
+        spec = to_spec(_plain(_compose(overrides)))
     _check_places(spec)
     return spec
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    try:
+        return hydra.compose("config", overrides=overrides)
+    except ValueError as error:  # Hydra's own for `schedule=null`
+        raise SpecError(_one_line(error)) from error
 
 
 def run_in_folder(config: DictConfig, folder: Path) -> RunReport:
@@ -158,8 +168,8 @@ def _tracking(plain: dict[str, Any], header: RunHeader, folder: Path) -> list[Si
     from secateur.reporting.summary import flatten
 
     tracking.prepare(settings["uri"])
-    study = _study()
-    tags = {"command": header.command, **header.versions, **({"study": study} if study else {})}
+    groups = {"study": _study(), "sweep": header.id.rpartition("/")[0]}
+    tags = {"command": header.command, **header.versions, **{k: v for k, v in groups.items() if v}}
     return [
         tracking.MlflowSink(settings["uri"], settings["experiment"], header.name, flatten(header.spec), tags, folder)
     ]
@@ -176,14 +186,21 @@ def _study() -> str | None:
 def _plain(config: DictConfig) -> dict[str, Any]:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        raise SpecError(f"{missing[0]} is not set; give it on the command line: {missing[0]}=…")
+        raise SpecError(_not_set(missing[0]))
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return plain
 
 
+def _not_set(key: str) -> str:
+    return f"{key} is not set; give it on the command line: {key}=…"
+
+
 def to_spec(plain: dict[str, Any]) -> RunSpec:
     """Raises SpecError with the key, the value and the remedy."""
-    _refuse_unknown("", plain, [*PARTS, *VALUES, *SETTINGS])
+    known = [*PARTS, *VALUES, *SETTINGS]
+    _refuse_unknown("", plain, known)
+    if missing := [key for key in known if key not in plain]:
+        raise SpecError(_not_set(missing[0]))
     settings = {key: _value(key, plain[key], kind) for key, kind in SETTINGS.items()}
     if settings["tracking"]["name"] not in ("mlflow", "none"):
         raise SpecError(f"tracking.name must be mlflow or none, got {settings['tracking']['name']!r}")
@@ -242,7 +259,11 @@ def _explain(key: str, plain: Any, kind: Any, message: str) -> str:
         return f"{full} must be one of {', '.join(choices)}, got {_at(plain, path)!r}"
     if text.startswith("Expected"):
         return f"{full}: {text[0].lower()}{text[1:].replace('`', '')} (value: {_at(plain, path)!r})"
-    return f"{full}.{text}"  # a dataclass' own check: "target must be …"
+    if text.startswith("Object missing"):
+        return _not_set(f"{full}.{text.split('`')[1]}")
+    values = _at(plain, path)  # a dataclass' own check: "target must be …"
+    named = isinstance(values, dict) and text.split()[0] in values
+    return f"{full}.{text}" if named else f"{full}: {text}"
 
 
 def _at(plain: Any, path: list[str]) -> Any:
@@ -269,6 +290,10 @@ def _in_one_line() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(_one_line(error)) from error
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        raise StageError(f"cannot write: {error}; make room, or choose another folder with outputs=…") from error
 
 
 def _one_line(error: BaseException) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from secateur.reporting.html import write_html
+from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
 from secateur.results import Candidate, Rung, RunReport, StageRecord
 
@@ -34,8 +36,10 @@ class Journal:
 
     def run_finished(self, report: RunReport) -> None:
         plain = msgspec.json.encode(report_dict(report, self.folder))
-        _write_whole(self.folder / "report.json", msgspec.json.format(plain, indent=2))
-        write_html(report, self.folder)
+        with _whole(self.folder / "report.json") as path:
+            path.write_bytes(msgspec.json.format(plain, indent=2))
+        with _whole(self.folder / "report.html") as path:
+            path.write_text(render(report), encoding="utf-8")
 
     def with_models(self, report: RunReport) -> RunReport:
         """The same report, its candidates' files now in the run's own folder."""
@@ -45,12 +49,17 @@ class Journal:
     def _with_model(self, candidate: Candidate) -> Candidate:
         target = self.folder / "models" / f"{candidate.name}.onnx"
         target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(candidate.model.path, target)
+        with _whole(target) as path:
+            shutil.copyfile(candidate.model.path, path)
         return replace(candidate, model=replace(candidate.model, path=target))
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Never half a file: written beside, then renamed."""
-    beside = path.with_suffix(".part")
-    beside.write_bytes(content)
-    beside.rename(path)
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Never half a file: where to write it, beside its place; it is renamed when whole, and gone when that fails."""
+    beside = path.with_name(f"{path.name}.part")
+    try:
+        yield beside
+        beside.rename(path)
+    finally:
+        beside.unlink(missing_ok=True)

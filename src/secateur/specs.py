@@ -14,6 +14,10 @@ def require(condition: bool, line: str) -> None:
         raise ValueError(line)
 
 
+SHARES = ("momentum", "weight_decay", "mosaic", "hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr")
+"""Settings of a training that Ultralytics takes from 0 to 1 only."""
+
+
 @dataclass(frozen=True)
 class Training:
     """How a net is trained, under Ultralytics' names for the settings; `epochs=0` leaves the net as it is."""
@@ -44,12 +48,15 @@ class Training:
     def __post_init__(self) -> None:
         require(self.epochs >= 0, f"epochs must be 0 or more, got {self.epochs}")
         require(self.batch >= 1, f"batch must be 1 or more, got {self.batch}")
-        require(self.lr0 > 0, f"lr0 must be above 0, got {self.lr0}")
+        require(0 < self.lr0 <= 1, f"lr0 must be in (0, 1], got {self.lr0}")
         require(0 < self.lrf <= 1, f"lrf must be in (0, 1], got {self.lrf}")
         require(self.warmup_epochs >= 0, f"warmup_epochs must be 0 or more, got {self.warmup_epochs}")
         require(self.patience >= 0, f"patience must be 0 (never stop early) or more, got {self.patience}")
         require(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1), got {self.ema_decay}")
         require(self.ema_tau > 0, f"ema_tau must be above 0, got {self.ema_tau}")
+        require(self.close_mosaic >= 0, f"close_mosaic must be 0 or more, got {self.close_mosaic}")
+        for name in SHARES:
+            require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1], got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Model:
         from_scratch = self.architecture is not None and self.training is not None
         require(
             (self.weights is not None) != from_scratch,
-            "model needs either weights, or an architecture and a training to start from scratch",
+            "either weights, or an architecture and a training to start from scratch, must be given",
         )
 
 

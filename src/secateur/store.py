@@ -52,10 +52,11 @@ class Store:
         """The stored outputs of `identity`, or those that `make(out)` writes now, published whole or not at all."""
         key = digest_of(identity)
         entry = self.root / stage / key
-        with self._lock(key):
-            found = self._fetch(entry, kind)
-            if found is None:
-                found = self._publish(entry, identity, kind, make)
+        try:
+            with self._lock(key):
+                found = self._fetch(entry, kind) or self._publish(entry, identity, kind, make)
+        except OSError as error:
+            raise StageError(f"{stage}: cannot write to the store at {self.root}: {error}") from error
         return Stored(found.outputs, key, found.reused, found.seconds)
 
     def _lock(self, key: str) -> FileLock:
@@ -64,18 +65,18 @@ class Store:
         return FileLock(locks / f"{key}.lock")
 
     def _fetch(self, entry: Path, kind: type[T]) -> Stored[T] | None:
-        if not entry.is_dir():
+        if not entry.exists():
             return None
         try:
             meta = msgspec.json.decode((entry / "meta.json").read_bytes())
-            outputs = _decode(meta["outputs"], kind, entry)
+            outputs, seconds = _decode(meta["outputs"], kind, entry), meta["seconds"]
             damaged = [a.path.name for a in artifacts(outputs) if digest(a.path) != a.sha256]
-        except (OSError, msgspec.MsgspecError, KeyError) as error:
+        except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
             damaged = [str(error)]
         if damaged:
             self._set_aside(entry, damaged[0])
             return None
-        return Stored(outputs, entry.name, reused=True, seconds=meta["seconds"])
+        return Stored(outputs, entry.name, reused=True, seconds=seconds)
 
     def _set_aside(self, entry: Path, what: str) -> None:
         aside = self.root / ".damaged" / f"{entry.parent.name}-{entry.name}-{uuid.uuid4().hex[:8]}"
@@ -95,8 +96,6 @@ class Store:
             (out / "meta.json").write_bytes(msgspec.json.encode(meta))
             entry.parent.mkdir(parents=True, exist_ok=True)
             out.rename(entry)
-        except OSError as error:
-            raise StageError(f"{entry.parent.name}: cannot write to the store at {self.root}: {error}") from error
         finally:
             shutil.rmtree(out, ignore_errors=True)
         return Stored(_decode(plain, kind, entry), entry.name, reused=False, seconds=seconds)

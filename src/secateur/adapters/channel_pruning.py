@@ -176,4 +176,5 @@ def _by_group(portions: Iterable[Portion]) -> dict[str, list[int]]:
 
 
 def _now(net: nn.Module, name: str) -> int:
-    return int(net.get_submodule(name).weight.shape[0])
+    layer: Any = net.get_submodule(name)
+    return int(layer.out_channels)

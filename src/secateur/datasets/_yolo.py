@@ -84,7 +84,7 @@ def _names(said: dict[str, Any], data_yaml: Path) -> dict[int, str]:
     names = said["names"]
     if isinstance(names, list):
         return {index: str(name) for index, name in enumerate(names)}
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
         return {index: str(names[index]) for index in sorted(names)}
     raise SpecError(f"dataset: names in {data_yaml} must be a list, or numbered from 0 without gaps")
 
@@ -97,10 +97,11 @@ def _root(said: dict[str, Any], data_yaml: Path) -> Path:
 
 def _pictures(said: dict[str, Any], split: str, root: Path, data_yaml: Path) -> list[Path]:
     sources = said[split] if isinstance(said[split], list) else [said[split]]
-    found = sorted({path for source in sources for path in _listed(root / str(source))}, key=lambda path: path.name)
+    listed = {path for source in sources for path in _listed(root / str(source))}
+    found = sorted(listed, key=lambda path: (path.stem, path.name))
     if not found:
         raise SpecError(f"dataset: no {split} pictures at {root / str(sources[0])} ({data_yaml.name} says so)")
-    names = [path.name for path in found]
+    names = [path.stem for path in found]  # the label's name too
     twice = next((name for name, after in itertools.pairwise(names) if name == after), None)
     if twice:
         raise SpecError(f"dataset: two {split} pictures are called {twice}; names must be unique within a split")
@@ -112,5 +113,7 @@ def _listed(source: Path) -> Iterator[Path]:
     if source.is_dir():
         yield from (path for path in source.rglob("*") if path.suffix.lower() in PICTURES)
     elif source.is_file():
-        lines = (line.strip() for line in source.read_text().splitlines())
-        yield from (source.parent / line for line in lines if line)
+        for line in filter(None, map(str.strip, source.read_text().splitlines())):
+            if not (picture := source.parent / line).is_file():
+                raise SpecError(f"dataset: {source} lists {line}, which is not there")
+            yield picture

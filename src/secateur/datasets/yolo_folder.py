@@ -12,7 +12,7 @@ from secateur.ports import Downloads
 
 @dataclass(frozen=True)
 class YoloFolder:
-    """`yaml` is the data yaml's name in `root`; it can be left out where there is only one."""
+    """`yaml` is the data yaml's name in `root`; left out, it is data.yaml or the only one there is."""
 
     root: str
     yaml: str | None = None
@@ -36,6 +36,8 @@ class YoloFolder:
             raise SpecError(f"dataset.root: no folder {self.root!r}; name one with dataset.root=…")
         if self.yaml:
             return root / self.yaml
+        if (usual := root / "data.yaml").is_file():
+            return usual
         found = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
         if len(found) != 1:
             raise SpecError(

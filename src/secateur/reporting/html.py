@@ -26,13 +26,6 @@ class Figure:
     difference: str
 
 
-def write_html(report: RunReport, run_dir: Path) -> Path:
-    """Writes `report.html` into the run's folder."""
-    path = run_dir / "report.html"
-    path.write_text(render(report), encoding="utf-8")
-    return path
-
-
 def render(report: RunReport) -> str:
     """The page."""
     return (

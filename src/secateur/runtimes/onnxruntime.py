@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.errors import ExportError
@@ -31,28 +32,22 @@ class Onnxruntime:
             raise ValueError(f"threads must be 0 (all cores) or more, got {self.threads}")
 
     def version(self) -> str:
-        import onnxruntime
-
-        return str(onnxruntime.__version__)
+        return str(_library().__version__)
 
     def open(self, model: Path) -> OnnxSession:
         self._check_provider()
         return OnnxSession(self._load(model))
 
     def _check_provider(self) -> None:
-        import onnxruntime
-
-        available = onnxruntime.get_available_providers()
+        available = _library().get_available_providers()
         if self.provider not in available:
             raise ExportError(f"ONNX Runtime has no provider '{self.provider}' here; there are {', '.join(available)}")
 
     def _load(self, model: Path) -> Any:
-        import onnxruntime
-
         if not model.is_file():
             raise ExportError(f"no model file {model}")
         try:
-            session = onnxruntime.InferenceSession(str(model), self._options(), providers=[self.provider])
+            session = _library().InferenceSession(str(model), self._options(), providers=[self.provider])
         except Exception as error:  # its errors have no base class of their own
             raise ExportError(f"ONNX Runtime cannot open {model}: {_first_line(error)}") from error
         if session.get_providers()[0] != self.provider:  # it falls back to the CPU without an error
@@ -60,10 +55,9 @@ class Onnxruntime:
         return session
 
     def _options(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        library = _library()
+        options = library.SessionOptions()
+        options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = self.threads or _usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only
@@ -81,6 +75,15 @@ class OnnxSession:
     def run(self, image: Image) -> Sequence[NDArray[np.float32]]:
         outputs: Sequence[NDArray[np.float32]] = self._session.run(None, {self._input.name: image})
         return outputs
+
+
+def _library() -> ModuleType:
+    """ONNX Runtime, which calls home and writes to the home folder unless it is told not to before it is imported."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    library: ModuleType = onnxruntime
+    return library
 
 
 def _usable_cores() -> int:

@@ -13,4 +13,5 @@ class Geometric(Stepped):
 
     def rungs(self) -> tuple[float, ...]:
         left = 1 - self.target
-        return tuple(round(1 - left ** (step / self.steps), 6) for step in range(1, self.steps + 1))
+        before = (round(1 - left ** (step / self.steps), 6) for step in range(1, self.steps))
+        return (*before, self.target)

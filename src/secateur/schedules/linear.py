@@ -12,4 +12,5 @@ class Linear(Stepped):
     """0.3 in three steps: 0.1, 0.2, 0.3."""
 
     def rungs(self) -> tuple[float, ...]:
-        return tuple(round(self.target * step / self.steps, 6) for step in range(1, self.steps + 1))
+        before = (round(self.target * step / self.steps, 6) for step in range(1, self.steps))
+        return (*before, self.target)

@@ -66,7 +66,7 @@ def _instances(folder: Path, split: str, classes: int) -> int:
 
 
 def _checked_lines(path: Path, classes: int) -> int:
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
     for number, line in enumerate(lines, start=1):
         if fault := _fault(line.split(), classes):
             raise StageError(f"dataset: {path.parent.name}/{path.name} line {number}: {fault}")

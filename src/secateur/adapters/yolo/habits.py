@@ -23,6 +23,7 @@ def switch_off(folder: Path) -> None:
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS"] = "true"
     os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"  # a stranger's checkpoint must not run code
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it exports and scores with ONNX Runtime, which calls home
     os.environ["YOLO_CONFIG_DIR"] = str(folder.absolute())
     folder.mkdir(parents=True, exist_ok=True)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)

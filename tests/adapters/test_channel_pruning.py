@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from secateur.adapters.channel_pruning import ChannelPruner
+from secateur.adapters.yolo.door import Yolo
+from secateur.errors import GraphError
+from secateur.importances.magnitude import Magnitude
+from secateur.importances.taylor import Taylor
+from secateur.ports import Budget, GroupView
+from secateur.results import Footprint
+from secateur.specs import Scope
+from tests.conftest import IMGSZ, prune
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRUNER = ChannelPruner()
+FINE = Scope(round_to=1)
+
+
+# ---- a row of convolutions, small enough to count by hand ----------------------------------------
+
+
+def row_of_convolutions(*widths: int) -> nn.Sequential:
+    """3×3 convolutions without bias over 3 colours, of these widths; all weights of channel i are i + 1."""
+    layers = [nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in zip((3, *widths), widths, strict=False)]
+    for layer in layers:
+        numbers = torch.arange(1.0, layer.out_channels + 1)
+        layer.weight.data = numbers[:, None, None, None].expand_as(layer.weight).clone()
+    return nn.Sequential(*layers)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Scores said beforehand, by the name of the group."""
+
+    gradients: ClassVar[bool] = False
+    scores: dict[str, list[float]]
+
+    def score(self, group: GroupView) -> Tensor:
+        return torch.tensor(self.scores[group.name])
+
+
+def prune_row(
+    net: nn.Sequential, target: float, importance: object = None, scope: Scope = FINE, unit: str = "channels"
+) -> nn.Sequential:
+    fixed = [net[-1]]
+    budget = Budget(target, unit, PRUNER.widths(net, fixed, 8), PRUNER.footprint(net, 8).macs)
+    return PRUNER.prune(net, fixed, importance or Magnitude(), scope, budget, 8)
+
+
+def outputs(net: nn.Sequential) -> list[int]:
+    return [layer.out_channels for layer in net]
+
+
+def first_weights(layer: nn.Conv2d) -> list[float]:
+    """One weight of each channel."""
+    return layer.weight[:, 0, 0, 0].tolist()
+
+
+def test_a_footprint_is_what_one_counts_by_hand() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1, bias=False))
+
+    counted = PRUNER.footprint(net, 10)
+
+    # by hand: 3·8·9 weights + 8 biases + 8·4 weights; MACs: 100 pixels of each, the biases' additions, ReLU's 8·100
+    assert counted.params == 216 + 8 + 32
+    assert counted.macs == 100 * (216 + 8 + 32) + 8 * 100
+
+
+def test_yolov8n_seg_at_640_costs_what_the_design_says(yolo: Yolo) -> None:
+    from ultralytics.nn.tasks import SegmentationModel
+
+    counted = PRUNER.footprint(SegmentationModel("yolov8n-seg.yaml", nc=80, verbose=False), 640)
+
+    assert counted == Footprint(params=3_409_968, macs=6_355_040_000)
+
+
+def test_widths_are_those_of_the_layers_that_may_be_pruned() -> None:
+    net = row_of_convolutions(4, 6, 5)
+
+    assert PRUNER.widths(net, [net[-1]], 8) == {"0": 4, "1": 6}
+
+
+def test_local_cuts_every_group_by_the_same_share() -> None:
+    pruned = prune_row(row_of_convolutions(8, 32, 16, 5), target=0.5)
+
+    assert outputs(pruned) == [4, 16, 8, 5]
+
+
+def test_local_takes_the_least_important_channels_of_each_group() -> None:
+    given = Given({"0": [3.0, 1.0, 4.0, 2.0], "1": [0.9, 0.7, 0.8, 0.6]})
+
+    pruned = prune_row(row_of_convolutions(4, 4, 2), target=0.5, importance=given)
+
+    assert [first_weights(layer) for layer in pruned] == [[1.0, 3.0], [1.0, 3.0], [1.0, 2.0]]
+
+
+def test_global_takes_the_lowest_scored_first_wherever_they_are() -> None:
+    given = Given({"0": [10.0, 11.0, 12.0, 13.0], "1": [5.0, 1.0, 2.0, 14.0]})
+
+    pruned = prune_row(row_of_convolutions(4, 4, 2), 3 / 8, given, Scope(kind="global", round_to=1))
+
+    assert [first_weights(layer) for layer in pruned] == [[1.0, 2.0, 3.0, 4.0], [4.0], [1.0, 2.0]]
+
+
+def test_portions_go_in_whole_multiples_of_round_to() -> None:
+    pruned = prune_row(row_of_convolutions(20, 32, 12, 5), target=0.3, scope=Scope(round_to=8))
+
+    # by hand: 20 -> 16 is the first portion that evens 20 out, 32 -> 24 the next; 64 - 12 is nearest to 64 · 0.7
+    assert outputs(pruned)[:2] == [16, 24]
+    assert outputs(pruned)[2] in (8, 12)
+
+
+def test_no_group_loses_more_than_max_ratio() -> None:
+    given = Given({"0": [1.0] * 10, "1": [100.0] * 10})
+
+    pruned = prune_row(row_of_convolutions(10, 10, 5), 0.4, given, Scope(kind="global", max_ratio=0.5, round_to=1))
+
+    assert outputs(pruned) == [5, 7, 5]
+
+
+def test_max_ratio_is_of_the_unpruned_width_not_of_the_present_one() -> None:
+    net, scope = row_of_convolutions(10, 10, 5), Scope(max_ratio=0.5, round_to=1)
+    budget = Budget(0.4, "channels", {"0": 10, "1": 10}, 1)
+
+    once = PRUNER.prune(net, [net[-1]], Magnitude(), scope, budget, 8)
+    with pytest.raises(GraphError, match="at most 0.500 of the channels can go"):
+        PRUNER.prune(once, [once[-1]], Magnitude(), scope, copy_with(budget, target=0.6), 8)
+
+
+def copy_with(budget: Budget, target: float) -> Budget:
+    return Budget(target, budget.unit, budget.widths, budget.macs)
+
+
+def test_a_target_out_of_reach_is_refused_with_what_is_reachable() -> None:
+    with pytest.raises(
+        GraphError,
+        match=r"^schedule\.target=0\.9 is out of reach: at most 0\.500 of the channels can go; allow more with "
+        r"scope\.max_ratio, scope\.head or a smaller scope\.round_to$",
+    ):
+        prune_row(row_of_convolutions(10, 10, 5), 0.9, scope=Scope(max_ratio=0.5, round_to=1))
+
+
+def test_a_net_without_anything_to_prune_is_refused() -> None:
+    with pytest.raises(GraphError, match="the net has no group of channels that may be pruned"):
+        prune_row(row_of_convolutions(5), 0.3)
+
+
+def test_channels_are_counted_right_behind_a_transposed_convolution() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 12, 2, 2), nn.Conv2d(12, 2, 1))
+    scope = Scope(kind="global", round_to=1)
+    given = Given({"0": [9.0] * 4, "1": [1.0] * 12})
+
+    pruned = prune_row(net, 0.25, given, scope)  # 4 of 16
+    again = PRUNER.prune(pruned, [pruned[-1]], Given({"0": [9.0] * 4, "1": [1.0] * 8}), scope,
+                         Budget(0.5, "channels", {"0": 4, "1": 12}, 1), 8)  # fmt: skip
+
+    assert outputs(pruned) == [4, 8, 2]
+    assert outputs(again) == [4, 4, 2]
+
+
+@pytest.mark.parametrize("kind", ["local", "global"])
+def test_a_group_that_no_gradient_reached_is_not_emptied(kind: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in ((3, 8), (8, 8), (8, 8), (8, 2))))
+    for layer in net:
+        layer.weight.grad = torch.rand_like(layer.weight)
+    net[1].weight.grad.zero_()
+    net[2].weight.grad.zero_()
+
+    pruned = prune_row(net, 0.5, Taylor(), Scope(kind=kind, round_to=1))
+
+    assert outputs(pruned)[1] >= 3
+
+
+# ---- YOLOv8n-seg ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def net(yolo: Yolo, seg_checkpoint: Path) -> nn.Module:
+    return yolo.load(seg_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def finely_pruned(yolo: Yolo, net: nn.Module) -> nn.Module:
+    return prune(yolo, net, target=0.3, scope=FINE)
+
+
+@pytest.fixture(scope="module")
+def pruned(yolo: Yolo, net: nn.Module) -> nn.Module:
+    """In portions of 8."""
+    return prune(yolo, net, target=0.3)
+
+
+def share_gone(pruned: nn.Module, net: nn.Module) -> float:
+    return 1 - PRUNER.footprint(pruned, IMGSZ).macs / PRUNER.footprint(net, IMGSZ).macs
+
+
+def all_widths(yolo: Yolo, net: nn.Module, head: bool = True) -> dict[str, int]:
+    return PRUNER.widths(net, yolo.fixed_layers(net, head), IMGSZ)
+
+
+def inside_head(net: nn.Module) -> list[int]:
+    return [m.out_channels for m in net.model[-1].modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+
+
+def outputs_of_net(net: nn.Module) -> list[tuple[int, ...]]:
+    with torch.no_grad():
+        return [tuple(output.shape) for output in net.eval()(torch.zeros(1, 3, IMGSZ, IMGSZ))[0]]
+
+
+def test_a_target_in_macs_is_met_within_half_a_percent(net: nn.Module, finely_pruned: nn.Module) -> None:
+    assert share_gone(finely_pruned, net) == pytest.approx(0.3, abs=0.005)
+
+
+def test_a_target_in_macs_is_met_within_half_a_percent_in_portions_of_8(net: nn.Module, pruned: nn.Module) -> None:
+    assert share_gone(pruned, net) == pytest.approx(0.3, abs=0.005)
+
+
+def test_a_target_in_macs_is_met_where_channels_compete(yolo: Yolo, net: nn.Module) -> None:
+    pruned = prune(yolo, net, target=0.3, scope=Scope(kind="global", round_to=1, max_ratio=0.45))
+
+    after = all_widths(yolo, pruned)
+    assert share_gone(pruned, net) == pytest.approx(0.3, abs=0.005)
+    assert all(after[name] >= 0.55 * width for name, width in all_widths(yolo, net).items())
+
+
+def test_a_target_in_channels_is_met(yolo: Yolo, net: nn.Module) -> None:
+    pruned = prune(yolo, net, target=0.3, scope=FINE, unit="channels")
+
+    left = sum(all_widths(yolo, pruned).values()) / sum(all_widths(yolo, net).values())
+    assert left == pytest.approx(0.7, abs=0.001)
+
+
+def test_widths_become_multiples_of_round_to(yolo: Yolo, net: nn.Module, pruned: nn.Module) -> None:
+    before, after = all_widths(yolo, net), all_widths(yolo, pruned)
+
+    assert after.keys() == before.keys()
+    assert after != before
+    assert all(after[name] % 8 == 0 or after[name] == before[name] for name in before)
+
+
+def test_local_cuts_all_wide_groups_about_evenly(yolo: Yolo, net: nn.Module, finely_pruned: nn.Module) -> None:
+    after = all_widths(yolo, finely_pruned)
+
+    left = [after[name] / width for name, width in all_widths(yolo, net).items() if width >= 64]
+    assert max(left) - min(left) <= 1 / 64
+
+
+def test_the_head_is_pruned_inside_but_its_outputs_stay(yolo: Yolo, net: nn.Module, finely_pruned: nn.Module) -> None:
+    fixed = [
+        [m.out_channels for layer in yolo.fixed_layers(each, head=True) for m in layer.modules() if is_convolution(m)]
+        for each in (net, finely_pruned)
+    ]
+
+    assert fixed[0] == fixed[1] == [64] * 3 + [5] * 3 + [32] * 3 + [1, 32]  # boxes, classes, masks; DFL, prototypes
+    assert outputs_of_net(finely_pruned) == outputs_of_net(net)
+    assert sum(inside_head(finely_pruned)) < 0.9 * sum(inside_head(net))
+
+
+def is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d)
+
+
+def test_no_layer_of_the_head_loses_an_output_where_it_may_not(yolo: Yolo, net: nn.Module) -> None:
+    pruned = prune(yolo, net, target=0.3, scope=Scope(head=False, round_to=1))
+
+    assert inside_head(pruned) == inside_head(net)
+    assert share_gone(pruned, net) == pytest.approx(0.3, abs=0.005)
+
+
+def test_rungs_are_shares_of_the_unpruned_net(yolo: Yolo, net: nn.Module, finely_pruned: nn.Module) -> None:
+    further = prune(yolo, finely_pruned, target=0.45, original=net, scope=FINE)
+
+    assert share_gone(further, net) == pytest.approx(0.45, abs=0.005)
+
+
+def test_the_net_that_was_given_keeps_its_weights(yolo: Yolo, seg_checkpoint: Path) -> None:
+    net = yolo.load(seg_checkpoint)
+    before = copy.deepcopy(net.state_dict())
+
+    prune(yolo, net, target=0.02)
+
+    torch.testing.assert_close(dict(net.state_dict()), dict(before), rtol=0, atol=0)
+
+
+def test_channels_that_stay_keep_their_weights_and_statistics(net: nn.Module, finely_pruned: nn.Module) -> None:
+    before, after = net.model[0], finely_pruned.model[0]
+
+    kept = [int((before.conv.weight == channel).flatten(1).all(1).nonzero()) for channel in after.conv.weight]
+    assert len(kept) < len(before.conv.weight)
+    assert torch.equal(after.bn.running_mean, before.bn.running_mean[kept])

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import nn
+
+from secateur.adapters.channel_pruning import ChannelPruner
+from secateur.adapters.yolo.door import Yolo
+from secateur.errors import SpecError, StageError
+from tests.conftest import IMGSZ, Recipe, no_progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from secateur.specs import Training
+
+
+def tune(yolo: Yolo, weights: Path, data: Path, training: Training, out: Path, seed: int = 0) -> nn.Module:
+    yolo.finetune(weights, data, training, IMGSZ, seed, out, no_progress)
+    return yolo.load(out)
+
+
+def widths(net: nn.Module) -> dict[str, torch.Size]:
+    return {name: values.shape for name, values in net.state_dict().items()}
+
+
+def statistics(net: nn.Module) -> dict[str, Tensor]:
+    return {name: values for name, values in net.state_dict().items() if "running" in name}
+
+
+def convolutions(net: nn.Module) -> dict[str, Tensor]:
+    return {f"{n}.weight": m.weight.detach() for n, m in net.named_modules() if isinstance(m, nn.Conv2d)}
+
+
+def largest_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
+    return max(float((after[name] - values).abs().max()) for name, values in before.items())
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, pruned_checkpoint: Path, shapes: Path, recipe: Recipe
+) -> Path:
+    out = tmp_path_factory.mktemp("tuned") / "tuned.pt"
+    tune(yolo, pruned_checkpoint, shapes, recipe(), out)
+    return out
+
+
+def test_a_pruned_net_is_trained_saved_and_reloaded_in_its_pruned_shape(
+    yolo: Yolo, pruned_checkpoint: Path, tuned: Path
+) -> None:
+    pruned, trained = yolo.load(pruned_checkpoint), yolo.load(tuned)
+
+    assert widths(trained) == widths(pruned)
+    assert ChannelPruner().footprint(trained, IMGSZ) == ChannelPruner().footprint(pruned, IMGSZ)
+
+
+def test_training_changes_weights_and_running_statistics(yolo: Yolo, pruned_checkpoint: Path, tuned: Path) -> None:
+    before, after = yolo.load(pruned_checkpoint), yolo.load(tuned)
+
+    assert largest_change(convolutions(before), convolutions(after)) > 1e-4
+    assert largest_change(statistics(before), statistics(after)) > 1e-2
+
+
+def test_frozen_batchnorm_keeps_its_running_statistics_while_weights_learn(
+    yolo: Yolo, pruned_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    before = yolo.load(pruned_checkpoint)
+
+    after = tune(yolo, pruned_checkpoint, shapes, recipe(freeze_batchnorm=True), tmp_path / "out.pt")
+
+    torch.testing.assert_close(statistics(after), statistics(before), rtol=1e-3, atol=1e-4)  # saved in FP16
+    assert largest_change(convolutions(before), convolutions(after)) > 1e-4
+
+
+def test_the_same_seed_gives_the_same_bytes(
+    yolo: Yolo, pruned_checkpoint: Path, shapes: Path, recipe: Recipe, tuned: Path, tmp_path: Path
+) -> None:
+    tune(yolo, pruned_checkpoint, shapes, recipe(), tmp_path / tuned.name)
+
+    assert (tmp_path / tuned.name).read_bytes() == tuned.read_bytes()
+
+
+def test_another_seed_gives_other_weights(
+    yolo: Yolo, pruned_checkpoint: Path, shapes: Path, recipe: Recipe, tuned: Path, tmp_path: Path
+) -> None:
+    other = tune(yolo, pruned_checkpoint, shapes, recipe(), tmp_path / "other.pt", seed=1)
+
+    assert largest_change(convolutions(yolo.load(tuned)), convolutions(other)) > 0
+
+
+def test_patience_stops_early_and_keeps_the_best_epoch(
+    yolo: Yolo, trained_checkpoint: Path, easy_shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    # one batch an epoch, and a rate that rises from 0 to what destroys: the first epoch is the best
+    training = recipe(epochs=8, batch=32, lr0=0.1, warmup_epochs=7.0, patience=2, freeze_batchnorm=True)
+    batches: list[tuple[int, int]] = []
+
+    yolo.finetune(
+        trained_checkpoint, easy_shapes, training, IMGSZ, 0, tmp_path / "out.pt", lambda *at: batches.append(at)
+    )
+
+    assert batches == [(1, 8), (2, 8), (3, 8)]
+    before, after = (convolutions(yolo.load(path)) for path in (trained_checkpoint, tmp_path / "out.pt"))
+    assert largest_change(before, after) < 1e-3
+
+
+def test_progress_ends_at_its_total(
+    yolo: Yolo, detect_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    batches: list[tuple[int, int]] = []
+
+    yolo.finetune(
+        detect_checkpoint, shapes, recipe(epochs=2), IMGSZ, 0, tmp_path / "out.pt", lambda *at: batches.append(at)
+    )
+
+    assert batches == [(1, 4), (2, 4), (3, 4), (4, 4)]  # 16 pictures in batches of 8, twice
+
+
+def test_an_architecture_that_ultralytics_does_not_have_is_refused(
+    yolo: Yolo, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match="Ultralytics has no 'yolov8q-seg.yaml'"):
+        yolo.train_from_scratch("yolov8q-seg.yaml", shapes, recipe(), IMGSZ, 0, tmp_path / "out.pt", no_progress)
+
+
+def test_a_training_that_diverges_ends_in_one_line(
+    yolo: Yolo, detect_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    explosive = recipe(epochs=4, lr0=1.0, warmup_epochs=0.0, freeze_batchnorm=True)
+
+    with pytest.raises(StageError, match="^training failed: .*NaN.*$"):
+        tune(yolo, detect_checkpoint, shapes, explosive, tmp_path / "out.pt")
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_gradients_reach_every_convolution_and_leave_weights_and_statistics_alone(
+    yolo: Yolo, seg_checkpoint: Path, shapes: Path
+) -> None:
+    net = yolo.load(seg_checkpoint)
+    before = copy.deepcopy(net.state_dict())
+
+    yolo.accumulate_gradients(net, shapes, IMGSZ, 3, 8, 0, no_progress)  # one batch more than there are
+
+    assert not [n for n, p in net.named_parameters() if "dfl" not in n and (p.grad is None or not p.grad.any())]
+    torch.testing.assert_close(dict(net.state_dict()), dict(before), rtol=0, atol=0)
+
+
+def test_the_same_seed_gives_the_same_gradients(yolo: Yolo, seg_checkpoint: Path, shapes: Path) -> None:
+    gradients = []
+    for _ in range(2):
+        net = yolo.load(seg_checkpoint)
+        yolo.accumulate_gradients(net, shapes, IMGSZ, 1, 8, 0, no_progress)
+        gradients.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
+
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=0)
+
+
+def test_nothing_is_written_beside_the_data(
+    yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    before = listing(shapes.parent)
+
+    tune(yolo, seg_checkpoint, shapes, recipe(patience=1), tmp_path / "out.pt")
+    yolo.evaluate(seg_checkpoint, shapes, IMGSZ, no_progress)
+    yolo.accumulate_gradients(yolo.load(seg_checkpoint), shapes, IMGSZ, 1, 8, 0, no_progress)
+
+    assert listing(shapes.parent) == before
+
+
+def listing(folder: Path) -> dict[str, int]:
+    """Everything in the folder, with the time of its last change."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}

@@ -1,0 +1,133 @@
+"""What the tests of nets share: a door, tiny pictures, and small nets that are made once a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from secateur.datasets.shapes import Shapes
+from secateur.specs import Scope, Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from secateur.adapters.yolo.door import Yolo
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # at 64 px a second thread only waits for the first
+
+ROOT = Path(__file__).parents[1]
+IMGSZ = 64
+
+Recipe = Callable[..., Training]
+
+
+def no_progress(done: int, total: int) -> None:
+    """Nobody looks."""
+
+
+@pytest.fixture(scope="session")
+def yolo(tmp_path_factory: pytest.TempPathFactory) -> Yolo:
+    from secateur.adapters.yolo import open_yolo
+
+    return open_yolo("cpu", 0, tmp_path_factory.mktemp("ultralytics"))
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """conf/finetune/default.yaml for one epoch, with changes."""
+    settings = yaml.safe_load((ROOT / "conf/finetune/default.yaml").read_text()) | {"epochs": 1, "batch": 8}
+    return lambda **changes: Training(**settings | changes)
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo) -> Path:
+    """The data.yaml of 16 + 8 pictures with 5 classes."""
+    folder = tmp_path_factory.mktemp("shapes")
+    Shapes(train=16, val=8, size=IMGSZ).write(folder, yolo)
+    return folder / "data.yaml"
+
+
+@pytest.fixture(scope="session")
+def easy_shapes(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo) -> Path:
+    """One object that fills the picture: learnt within seconds."""
+    folder = tmp_path_factory.mktemp("easy")
+    Shapes(train=32, val=16, size=IMGSZ, objects=1, smallest=0.95, largest=1.0, noise=0.0).write(folder, yolo)
+    return folder / "data.yaml"
+
+
+@pytest.fixture(scope="session")
+def seg_checkpoint(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, shapes: Path) -> Path:
+    """YOLOv8n-seg with random weights and lively BatchNorm."""
+    return random_checkpoint("yolov8n-seg.yaml", tmp_path_factory.mktemp("seg") / "seg.pt", yolo, shapes)
+
+
+@pytest.fixture(scope="session")
+def detect_checkpoint(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, shapes: Path) -> Path:
+    """YOLOv8n with random weights and lively BatchNorm."""
+    return random_checkpoint("yolov8n.yaml", tmp_path_factory.mktemp("detect") / "detect.pt", yolo, shapes)
+
+
+@pytest.fixture(scope="session")
+def pruned_checkpoint(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, seg_checkpoint: Path) -> Path:
+    """The segmentation net with 0.3 of its MACs gone."""
+    out = tmp_path_factory.mktemp("pruned") / "pruned.pt"
+    yolo.save(prune(yolo, yolo.load(seg_checkpoint), target=0.3), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained_checkpoint(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, easy_shapes: Path, recipe: Recipe) -> Path:
+    """YOLOv8n-seg that finds some of the easy shapes."""
+    out = tmp_path_factory.mktemp("trained") / "trained.pt"
+    plain = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.0, "scale": 0.0, "fliplr": 0.0}
+    training = recipe(epochs=10, lr0=0.006, warmup_epochs=1.0, ema_decay=0.9, ema_tau=5, **plain)
+    yolo.train_from_scratch("yolov8n-seg.yaml", easy_shapes, training, IMGSZ, 0, out, no_progress)
+    return out
+
+
+def random_checkpoint(architecture: str, out: Path, yolo: Yolo, data: Path) -> Path:
+    from secateur.adapters.yolo.training import build
+
+    net = build(architecture, data, seed=0)
+    enliven_batchnorm(net)
+    yolo.save(net, out)
+    return out
+
+
+def enliven_batchnorm(net: nn.Module) -> None:
+    """Each channel gets statistics, a scale and a shift of its own: what is mixed up shows."""
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values in (module.running_var.data, module.weight.data):
+                values.copy_(torch.rand(len(values), generator=generator) * 0.5 + 0.75)
+            for values in (module.running_mean.data, module.bias.data):
+                values.copy_(torch.rand(len(values), generator=generator) * 0.2 - 0.1)
+
+
+def prune(
+    yolo: Yolo,
+    net: nn.Module,
+    target: float,
+    original: nn.Module | None = None,
+    importance: Any = None,
+    scope: Scope | None = None,
+    unit: str = "macs",
+) -> nn.Module:
+    """As the prune stage does it: `target` is a share of `original`, which is `net` where none is given."""
+    from secateur.adapters.channel_pruning import ChannelPruner
+    from secateur.importances.magnitude import Magnitude
+    from secateur.ports import Budget
+
+    pruner, scope, original = ChannelPruner(), scope or Scope(), original or net
+    widths = pruner.widths(original, yolo.fixed_layers(original, scope.head), IMGSZ)
+    budget = Budget(target, unit, widths, pruner.footprint(original, IMGSZ).macs)
+    fixed = yolo.fixed_layers(net, scope.head)
+    return pruner.prune(net, fixed, importance or Magnitude(), scope, budget, IMGSZ)

@@ -1,0 +1,139 @@
+import json
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from secateur import app
+from secateur.errors import SpecError
+from secateur.specs import Training
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder; Hydra sets up logging for each job, which ends with the test."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield tmp_path
+    for handler in set(root.handlers) - set(before):
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+# ---- composing ------------------------------------------------------------------------------------
+
+
+def test_what_is_composed_is_plain_values_checked_and_typed() -> None:
+    spec = app.check(["schedule=one_shot", "schedule.target=0.4", "max_map_drop=0.02", "finetune.epochs=3"])
+
+    assert spec.schedule.rungs() == (0.4,)
+    assert spec.max_map_drop == 0.02
+    assert type(spec.finetune) is Training
+    assert spec.finetune.epochs == 3
+
+
+def test_a_whole_number_is_taken_where_a_fraction_is_meant() -> None:
+    assert app.check(["benchmark.seconds=3"]).benchmark.seconds == 3.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["~schedule"], "schedule is not set; give it on the command line: schedule=…"),
+        (["~schedule.steps"], "schedule.steps is not set; give it on the command line: schedule.steps=…"),
+        (["dataset=yolo_folder"], "dataset.root is not set; give it on the command line: dataset.root=…"),
+        (
+            ["model=yolov8n_seg_scratch", "+model.training.epoch=3"],
+            "unknown key 'model.training.epoch'; there are model.training.batch, ",
+        ),
+        (["model=yolov8n_seg_scratch", "model.training.lr0=0"], "model.training.lr0 must be in (0, 1], got 0.0"),
+        (["model.weights=null"], "model: either weights, or an architecture and a training to start from scratch, "),
+        (["dataset.smallest=0.9"], "dataset: 0 < smallest <= largest <= 1 must hold, got 0.9 and 0.6"),
+        (["+quantization.images.x=3"], "quantization.images: expected int, got object (value: {'x': 3})"),
+        (["schedule=null"], "Config group override must be a string or a list. Got NoneType"),
+        (["schedule.target=[1"], "no viable alternative at input '[1'"),
+    ],
+)
+def test_what_cannot_be_composed_is_refused_in_one_line(overrides: list[str], line: str) -> None:
+    with pytest.raises(SpecError) as refusal:
+        app.check(overrides)
+
+    assert str(refusal.value).startswith(line)
+    assert "\n" not in str(refusal.value)
+
+
+def test_one_refusal_does_not_hinder_the_next_run() -> None:
+    with pytest.raises(SpecError):
+        app.check(["schedul=linear"])
+
+    assert app.check([]).name == "run"
+
+
+def test_conf_and_experiments_are_found_from_any_folder() -> None:
+    assert (app.shipped("conf") / "config.yaml").is_file()
+    assert (app.shipped("experiments") / "study" / "quickstart.yaml").is_file()
+
+
+# ---- commands -------------------------------------------------------------------------------------
+
+
+def test_hydras_own_flags_show_the_config_without_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = app.main(["+study=quickstart", "--cfg", "job"])
+
+    assert code == 0
+    assert "name: quickstart" in capsys.readouterr().out
+    assert not (folder / "outputs").exists()
+
+
+def test_a_command_leaves_nothing_behind_in_the_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "as it was")
+    before = sys.argv
+    app.main(["--cfg", "job"])
+
+    assert sys.argv is before
+    assert os.environ["HYDRA_FULL_ERROR"] == "as it was"
+    assert not GlobalHydra.instance().is_initialized()
+    assert Path.cwd() == folder
+
+
+def test_a_run_that_fails_is_reported_like_one_that_ends_well(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [f"dataset.{split}=1" for split in ("train", "val")] + ["model.weights=missing.pt", "tracking=none"]
+    code = app.main(overrides)
+
+    (run,) = (folder / "outputs" / "runs").iterdir()
+    report = json.loads((run / "report.json").read_text())
+    assert code == 2
+    assert capsys.readouterr().err == "secateur: model.weights: no file 'missing.pt'\n"
+    assert report["run"]["status"] == "failed"
+    assert report["run"]["error"] == "model.weights: no file 'missing.pt'"
+    assert shlex.split(report["run"]["command"]) == ["secateur", "run", *overrides]
+    assert (folder / "outputs" / "latest").resolve() == run
+
+
+def test_jobs_of_a_sweep_that_cannot_be_done_are_told_apart_and_the_others_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = app.main(["-m", "schedule.target=2,3", "hydra.sweep.dir=sweep"])
+
+    assert code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "secateur: schedule.target must be in (0, 1), got 2.0",
+        "secateur: schedule.target must be in (0, 1), got 3.0",
+    ]
+    assert {path.name for path in (folder / "sweep").iterdir() if path.is_dir()} >= {"0", "1"}
+
+
+def test_latest_points_to_the_newest_run(folder: Path) -> None:
+    for name in ("first", "second"):
+        (folder / "outputs" / "runs" / name).mkdir(parents=True)
+        app._point_latest(folder / "outputs" / "runs" / name, folder / "outputs")
+
+    assert (folder / "outputs" / "latest").readlink() == Path("runs/second")
+    assert {path.name for path in (folder / "outputs").iterdir()} == {"runs", "latest"}

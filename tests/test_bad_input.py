@@ -1,0 +1,373 @@
+"""What a person may get wrong, through the real command: one line that says the value and the remedy, exit code 2."""
+
+import json
+import logging
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from secateur import cli
+from secateur.datasets.shapes import Shapes
+from secateur.datasets.yolo_folder import YoloFolder
+from secateur.ports import Tools
+from secateur.results import Artifact
+from secateur.stages import evaluate, finetune, prepare
+from secateur.store import artifact
+
+if TYPE_CHECKING:
+    from secateur.adapters.yolo.door import Yolo
+
+Run = Callable[..., tuple[int, str]]
+
+SECATEUR = Path(sys.executable).with_name("secateur")
+NOWHERE: Any = None
+TINY = ["dataset.train=2", "dataset.val=2", "dataset.size=64", "imgsz=64", "tracking=none"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def secateur(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str]]]:
+    """The command, in this process: its exit code, and what it wrote to stderr."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["secateur", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return int(exit_.value.code or 0), capsys.readouterr().err
+
+    yield run
+    for handler in set(root.handlers) - set(before):  # Hydra's, of this job
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two and two pictures in YOLO format, to be spoilt."""
+    Shapes(train=2, val=2, size=64).write(tmp_path / "data", NOWHERE)
+    return tmp_path / "data"
+
+
+def one_line(stderr: str) -> str:
+    """The line, without the command's name."""
+    (line,) = stderr.splitlines()
+    assert line.startswith("secateur: ")
+    return line.removeprefix("secateur: ")
+
+
+def report(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((folder / "outputs" / "latest" / "report.json").read_text())
+    return told
+
+
+def half_made(folder: Path) -> list[Path]:
+    return [*folder.glob("outputs/store/.tmp/*"), *folder.glob("outputs/**/*.part")]
+
+
+# ---- what can be known before anything is imported or written -------------------------------------
+
+MISTYPED = [
+    ("importance=magnitud", "no importance named 'magnitud'; there are * did you mean 'magnitude'?"),
+    ("model=yolov9", "no model named 'yolov9'; there are yolov8n_seg, yolov8n_seg_scratch"),
+    ("+study=quickstrt", "no study named 'quickstrt'; there are * did you mean 'quickstart'?"),
+    ("schedul=linear", "unknown key 'schedul'; see what there is with: secateur run --cfg job"),
+    ("schedule.stpes=3", "unknown key 'schedule.stpes'; see what there is with: secateur run --cfg job"),
+    ("+sede=1", "unknown key 'sede'; there are * did you mean 'seed'?"),
+    ("+schedule.stpes=3", "unknown key 'schedule.stpes'; there are * did you mean 'schedule.steps'?"),
+    ("tracking.name=wandb", "tracking.name must be mlflow or none, got 'wandb'"),
+    ("schedule.steps=many", "schedule.steps: expected int, got str (value: 'many')"),
+    ("schedule.steps=2.5", "schedule.steps: expected int, got float (value: 2.5)"),
+    ("imgsz=null", "imgsz: expected int, got null (value: None)"),
+    ("scope.head=3", "scope.head: expected bool, got int (value: 3)"),
+    ("finetune.optimizer=Adamm", "finetune.optimizer must be one of SGD, Adam, AdamW, MuSGD, got 'Adamm'"),
+    ("schedule.unit=params", "schedule.unit must be one of channels, macs, got 'params'"),
+    ("schedule.target=0", "schedule.target must be in (0, 1), got 0.0"),
+    ("schedule.target=1", "schedule.target must be in (0, 1), got 1.0"),
+    ("schedule.target=-0.3", "schedule.target must be in (0, 1), got -0.3"),
+    ("schedule.target=30", "schedule.target must be in (0, 1), got 30.0"),
+    ("max_map_drop=0", "max_map_drop must be in (0, 1], got 0.0"),
+    ("max_map_drop=2", "max_map_drop must be in (0, 1], got 2.0"),
+    ("imgsz=100", "imgsz must be a multiple of 32, got 100"),
+    ("imgsz=0", "imgsz must be a multiple of 32, got 0"),
+    ("finetune.epochs=-1", "finetune.epochs must be 0 or more, got -1"),
+    ("dataset=yolo_folder", "dataset.root is not set; give it on the command line: dataset.root=…"),
+    ("model.weights=none/best.pt", "model.weights: no file 'none/best.pt'"),
+    ("nonsense", "Error parsing override 'nonsense'*"),
+]
+
+
+@pytest.mark.parametrize(("override", "line"), MISTYPED, ids=[override for override, _ in MISTYPED])
+def test_a_mistyped_override_gets_one_line_and_leaves_no_trace(
+    override: str, line: str, secateur: Run, folder: Path
+) -> None:
+    code, stderr = secateur("run", override)
+
+    start, _, end = line.partition("*")
+    assert code == 2
+    assert one_line(stderr).startswith(start)
+    assert one_line(stderr).endswith(end)
+    assert list(folder.iterdir()) == []
+
+
+def without_yaml(data: Path) -> None:
+    (data / "data.yaml").unlink()
+
+
+def malformed(data: Path) -> None:
+    (data / "data.yaml").write_text("train: [images/train")
+
+
+def without_names(data: Path) -> None:
+    (data / "data.yaml").write_text("train: images/train\nval: images/val\n")
+
+
+def without_validation_pictures(data: Path) -> None:
+    shutil.rmtree(data / "images" / "val")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (without_yaml, "dataset.root: 0 data yamls in '{data}' where one is needed; name it with dataset.yaml=…"),
+        (malformed, "dataset: {data}/data.yaml is no YAML: "),
+        (without_names, "dataset: {data}/data.yaml does not say names"),
+        (without_validation_pictures, "dataset: no val pictures at {data}/images/val (data.yaml says so)"),
+    ],
+)
+def test_a_data_set_that_cannot_be_one_gets_one_line_and_leaves_no_trace(
+    spoil: Callable[[Path], None], line: str, data: Path, secateur: Run, folder: Path
+) -> None:
+    spoil(data)
+    code, stderr = secateur("run", "dataset=yolo_folder", f"dataset.root={data}")
+
+    assert code == 2
+    assert one_line(stderr).startswith(line.format(data=data))
+    assert list(folder.iterdir()) == []
+
+
+def test_a_data_yaml_that_is_missing_gets_one_line(data: Path, secateur: Run, folder: Path) -> None:
+    code, stderr = secateur("run", "dataset=yolo_folder", f"dataset.root={data}", "dataset.yaml=coco.yaml")
+
+    assert (code, one_line(stderr)) == (2, f"dataset: cannot read {data}/coco.yaml: No such file or directory")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "overrides", [["seed=x"], ["-m", "schedul=linear"], ["+study=quickstart", "imgsz=100"]], ids=str
+)
+def test_a_process_of_its_own_ends_with_2_and_one_line(overrides: list[str], folder: Path) -> None:
+    done = subprocess.run([SECATEUR, "run", *overrides], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert one_line(done.stderr)
+    assert done.stdout == ""
+    assert list(folder.iterdir()) == []
+
+
+def test_an_outputs_folder_that_cannot_be_made_gets_one_line(secateur: Run, folder: Path) -> None:
+    (folder / "outputs").write_text("a file")
+    code, stderr = secateur("run", *TINY)
+
+    assert code == 2
+    assert one_line(stderr).startswith("cannot write: [Errno 20] Not a directory: 'outputs/")
+    assert (folder / "outputs").read_text() == "a file"
+
+
+# ---- what shows once the run has begun: told in one line too, and in the report -------------------
+
+
+def a_class_too_many(data: Path) -> None:
+    (data / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [circle]\n")
+    for path in (data / "labels" / "train").iterdir():
+        path.write_text("1 0 0 1 0 1 1\n")
+
+
+def no_polygon(data: Path) -> None:
+    (data / "labels" / "val" / "000001.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+
+
+def no_picture(data: Path) -> None:
+    (data / "images" / "val" / "000001.png").write_text("no picture")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (a_class_too_many, "dataset: train/000000.txt line 1: class 1 where data.yaml names 1 classes (0–0)"),
+        (no_polygon, "dataset: val/000001.txt line 1: no polygon: 4 numbers after the class, where 6, 8, 10, …"),
+        (no_picture, "cannot read the picture "),
+    ],
+)
+def test_data_that_cannot_be_used_get_one_line(
+    spoil: Callable[[Path], None], line: str, data: Path, secateur: Run, folder: Path
+) -> None:
+    spoil(data)
+    code, stderr = secateur("run", "dataset=yolo_folder", f"dataset.root={data}", "imgsz=64", "tracking=none")
+
+    assert code == 2
+    assert one_line(stderr).startswith(line)
+    assert report(folder)["run"]["error"] == one_line(stderr)
+    assert half_made(folder) == []
+
+
+def text(seg_checkpoint: Path, out: Path) -> None:
+    out.write_text("no checkpoint\n" * 100)
+
+
+def nothing(seg_checkpoint: Path, out: Path) -> None:
+    out.touch()
+
+
+def truncated(seg_checkpoint: Path, out: Path) -> None:
+    content = seg_checkpoint.read_bytes()
+    out.write_bytes(content[: len(content) // 2])
+
+
+def of_another_library(seg_checkpoint: Path, out: Path) -> None:
+    import torch
+
+    torch.save({"state_dict": {"weight": torch.zeros(3)}}, out)
+
+
+def of_another_task(seg_checkpoint: Path, out: Path) -> None:
+    import torch
+    from ultralytics.nn.tasks import ClassificationModel
+
+    net = ClassificationModel("yolov8n-cls.yaml", nc=3, verbose=False)
+    net.task = "classify"
+    torch.save({"model": net, "ema": None, "train_args": {"task": "classify"}}, out)
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (text, "is no Ultralytics checkpoint: "),
+        (nothing, "is no Ultralytics checkpoint: "),
+        (truncated, "is no Ultralytics checkpoint: "),
+        (of_another_library, "is no Ultralytics checkpoint: "),
+        (of_another_task, "is a net for 'classify'; secateur takes segment and detect"),
+    ],
+)
+def test_weights_that_cannot_be_used_get_one_line(
+    make: Callable[[Path, Path], None], line: str, seg_checkpoint: Path, secateur: Run, folder: Path
+) -> None:
+    make(seg_checkpoint, folder / "best.pt")
+    code, stderr = secateur("run", *TINY, "model.weights=best.pt")
+
+    assert code == 2
+    assert one_line(stderr).startswith("model.weights: ")
+    assert line in one_line(stderr)
+    assert report(folder)["run"]["status"] == "failed"
+    assert half_made(folder) == []
+    assert not (folder / "outputs" / "store" / "baseline").exists()
+
+
+def test_a_gpu_that_is_not_there_gets_one_line(secateur: Run, folder: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    code, stderr = secateur("run", *TINY, "device=cuda")
+
+    assert code == 2
+    assert one_line(stderr) == "device='cuda': no CUDA device is available here; use device=cpu"
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """What a full disk is to a process: a write that goes so far and then fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_gets_one_line(
+    seg_checkpoint: Path, secateur: Run, folder: Path
+) -> None:
+    with files_no_larger_than(1_000_000):
+        code, stderr = secateur("run", *TINY, f"model.weights={seg_checkpoint}")
+
+    assert code == 2
+    assert one_line(stderr).startswith("baseline: cannot write to the store at ")
+    assert "File too large" in one_line(stderr)
+    assert half_made(folder) == []
+    assert not (folder / "outputs" / "store" / "baseline").exists()
+
+
+def test_a_disk_that_is_full_from_the_start_gets_one_line(secateur: Run, folder: Path) -> None:
+    with files_no_larger_than(100):
+        code, stderr = secateur("run", *TINY)
+
+    assert code == 2
+    assert one_line(stderr).startswith("cannot write: [Errno 27] File too large")
+    assert half_made(folder) == []
+
+
+def test_a_report_that_does_not_fit_on_the_disk_gets_one_line(secateur: Run, folder: Path) -> None:
+    with files_no_larger_than(6_000):  # enough for the config, too little for report.html
+        code, stderr = secateur("run", *TINY)
+
+    assert code == 2
+    assert one_line(stderr).startswith("cannot write: [Errno 27] File too large")
+    assert half_made(folder) == []
+    assert list(folder.glob("outputs/runs/*/report.html")) == []
+
+
+def test_a_store_entry_damaged_by_hand_is_made_anew_with_a_warning(secateur: Run, folder: Path) -> None:
+    secateur("run", *TINY, "model.weights=missing.pt")
+    (entry,) = (folder / "outputs" / "store" / "prepare").iterdir()
+    (entry / "data" / "data.yaml").write_text("by hand")
+    code, stderr = secateur("run", *TINY, "model.weights=missing.pt")
+
+    warning, error = stderr.splitlines()
+    assert warning.startswith(f"WARNING: store: prepare/{entry.name[:12]} is damaged (data): moved aside, made anew")
+    assert (code, error) == (2, "secateur: model.weights: no file 'missing.pt'")
+    assert yaml.safe_load((entry / "data" / "data.yaml").read_text())["val"] == "images/val"
+    assert len(list((folder / "outputs" / "store" / ".damaged").iterdir())) == 1
+
+
+# ---- data that must not be written to -------------------------------------------------------------
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of all that is in a folder."""
+    found = {path: path.lstat() for path in [folder, *folder.rglob("*")]}
+    return {path.relative_to(folder).as_posix(): (s.st_size, s.st_mtime_ns) for path, s in found.items()}
+
+
+def test_nothing_is_written_beside_the_data(
+    data: Path, yolo: "Yolo", seg_checkpoint: Path, recipe: Any, folder: Path
+) -> None:
+    before = tree(data)
+    pruner: Any = None
+    tools, weights = Tools(yolo, pruner, yolo, progress=lambda done, total: None), artifact(seg_checkpoint)
+    prepared: Artifact = prepare.run(prepare.Inputs("content", YoloFolder(str(data))), tools, folder).data
+    stored = tree(prepared.path)
+    finetune.run(finetune.Inputs(weights, prepared, recipe(batch=2), 64, 0), tools, folder)
+    evaluate.run(evaluate.Inputs(weights, prepared, 64), tools, folder)
+
+    assert tree(data) == before
+    assert tree(prepared.path) == stored

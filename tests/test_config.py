@@ -1,0 +1,137 @@
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from secateur.app import SETTINGS, VALUES, check, shipped
+from secateur.plugins import FOLDERS
+from secateur.specs import Benchmark, GradientBatches, Model, RunSpec, Scope, Training
+
+ROOT = Path(__file__).parents[1]
+CHOICES = sorted((ROOT / "conf").glob("*/*.yaml"))
+STUDIES = sorted((ROOT / "experiments" / "study").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set as far as can be seen before its pictures are opened."""
+    root = tmp_path_factory.mktemp("shared") / "coco-subset"
+    for split in ("train2017", "val2017"):
+        (root / "images" / split).mkdir(parents=True)
+        (root / "images" / split / "000000000001.jpg").touch()
+    said = {"path": ".", "train": "images/train2017", "val": "images/val2017", "names": {0: "person"}}
+    (root / "coco-subset.yaml").write_text(yaml.safe_dump(said))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def shared(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the studies with real pictures ask for, made up."""
+    weights = data.parent / "weights" / "yolov8n-seg-coco.pt"
+    weights.parent.mkdir(exist_ok=True)
+    weights.touch()
+    monkeypatch.setenv("SECATEUR_SHARED", str(data.parent))
+    return data.parent
+
+
+def head(study: Path) -> dict[str, str]:
+    """The comment at the top, by its first words."""
+    lines = study.read_text().split("defaults:")[0]
+    return dict(re.findall(r"^# (\w+) +(\S.*)$", lines, re.MULTILINE))
+
+
+def command(study: Path, data: Path) -> list[str]:
+    """The overrides of the command in a study's head, with a folder that exists."""
+    said = head(study)["Command"].partition("secateur run ")[2].split("  ")[0]
+    return [word.replace("/path/to/data", str(data)) for word in shlex.split(said) if word != "-m"]
+
+
+def values(path: str) -> dict[str, Any]:
+    plain: dict[str, Any] = yaml.safe_load((ROOT / "conf" / path).read_text())
+    return plain
+
+
+def names(kind: type) -> set[str]:
+    return {field.name for field in fields(kind)}
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_every_choice_of_every_group_composes(path: Path, data: Path) -> None:
+    unset = [f"dataset.root={data}"] if path.stem == "yolo_folder" else []
+
+    assert isinstance(check([f"{path.parent.name}={path.stem}", *unset]), RunSpec)
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+def test_every_study_composes_by_the_command_in_its_head(study: Path, data: Path) -> None:
+    overrides = command(study, data)
+
+    assert f"+study={study.stem}" in overrides
+    assert check(overrides).name == study.stem
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+def test_every_study_says_what_it_asks_what_it_costs_and_what_it_expects(study: Path) -> None:
+    assert list(head(study)) == ["Question", "Cost", "Expected", "Command"]
+
+
+def test_the_default_is_complete() -> None:
+    spec = check([])
+
+    assert spec.imgsz == 640
+    assert spec.max_map_drop is None
+    assert spec.quantization.name == "int8_static"
+
+
+def test_the_command_line_has_the_last_word() -> None:
+    spec = check(["+study=quickstart", "schedule=geometric", "schedule.target=0.75", "finetune.epochs=2", "seed=7"])
+
+    assert spec.schedule.rungs() == (0.5, 0.75)
+    assert (spec.finetune.epochs, spec.seed) == (2, 7)
+
+
+def test_training_from_scratch_and_fine_tuning_are_set_apart() -> None:
+    spec = check(["+study=quickstart", "finetune.epochs=3", "model.training.epochs=5"])
+
+    assert spec.model.training is not None
+    assert (spec.finetune.epochs, spec.model.training.epochs) == (3, 5)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "scope").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_scopes_keys_are_its_fields(path: Path) -> None:
+    assert values(f"scope/{path.name}").keys() == names(Scope)
+
+
+def test_a_local_scope_is_the_default_one() -> None:
+    assert Scope(**values("scope/local.yaml")) == Scope()
+
+
+def test_a_trainings_keys_are_its_fields() -> None:
+    assert values("finetune/default.yaml").keys() == names(Training)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "model").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_models_keys_are_its_fields(path: Path) -> None:
+    assert values(f"model/{path.name}").keys() - {"defaults"} <= names(Model)
+
+
+def test_the_config_holds_all_that_a_run_is_made_of_and_nothing_else() -> None:
+    config = values("config.yaml")
+    groups = {next(iter(entry)) for entry in config["defaults"] if isinstance(entry, dict)} - {
+        "override hydra/job_logging"
+    }
+
+    assert config["gradients"].keys() == names(GradientBatches)
+    assert config["benchmark"].keys() == names(Benchmark)
+    assert (config.keys() | groups) - {"defaults", "hydra"} == FOLDERS.keys() | VALUES.keys() | SETTINGS.keys()
+    assert FOLDERS.keys() | VALUES.keys() == names(RunSpec)
+
+
+def test_every_group_has_its_folder() -> None:
+    folders = {path.name for path in shipped("conf").iterdir() if path.is_dir()}
+
+    assert folders == {*FOLDERS, "model", "scope", "finetune", "tracking", "hydra"}

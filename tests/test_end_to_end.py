@@ -1,0 +1,401 @@
+"""Whole runs through the command line, each a process of its own: tiny pictures, one epoch, two rungs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+SECATEUR = Path(sys.executable).with_name("secateur")
+BRIEF = "imgsz=64 max_map_drop=null benchmark.rounds=2 benchmark.seconds=0.2 benchmark.warmup_seconds=0.1".split()
+TINY = [
+    *"+study=quickstart dataset.size=64 dataset.train=32 dataset.val=16".split(),
+    *"model.training.epochs=1 finetune.epochs=1".split(),
+    *BRIEF,
+]
+INT8 = "quantization.images=4"
+ONE_RUNG = "schedule=one_shot quantization=fp32".split()
+FEW = "dataset=shapes dataset.size=64 dataset.train=8 dataset.val=8".split()
+
+PATIENCE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, and what the command said."""
+
+    folder: Path
+    said: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "records.jsonl").read_text().splitlines()]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return json.loads((self.folder / "report.json").read_text())
+
+    @property
+    def reused(self) -> dict[tuple[str, str], bool]:
+        """Of each stage and label, whether its result was in the store."""
+        return {(record["stage"], record["label"]): record["reused"] for record in self.records}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where commands run: a working folder, a home and a folder for temporary files that are nobody else's."""
+
+    top: Path
+
+    @property
+    def outputs(self) -> Path:
+        return self.top / "outputs"
+
+    @property
+    def latest(self) -> Path:
+        return (self.outputs / "latest").resolve()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        for name in ("work", "home", "temporary"):
+            (self.top / name).mkdir(exist_ok=True)
+        own = {"HOME": str(self.top / "home"), "TMPDIR": str(self.top / "temporary")}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("YOLO", "ULTRALYTICS", "ORT", "XDG"))}
+        return subprocess.Popen(
+            [SECATEUR, "run", *arguments, f"outputs={self.outputs}"], cwd=self.top / "work", env=inherited | own,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> Run:
+        process = self.start(*arguments)
+        said, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == 0, errors
+        return Run(self.latest, said)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("end_to_end"))
+
+
+@pytest.fixture(scope="module")
+def first(place: Place) -> Run:
+    return place.run(*TINY, INT8)
+
+
+@pytest.fixture(scope="module")
+def second(place: Place, first: Run) -> Run:
+    """The same again."""
+    return place.run(*TINY, INT8)
+
+
+# ---- a run and what it leaves --------------------------------------------------------------------
+
+
+def test_every_stage_is_recorded_in_its_order(first: Run) -> None:
+    rungs = [
+        [
+            ("prune", f"−{share}% macs", rung),
+            ("evaluate", "pruned", rung),
+            ("finetune", "fine-tuning", rung),
+            ("evaluate", "tuned", rung),
+        ]
+        for rung, share in ((1, 15), (2, 30))
+    ]
+    ways = [
+        [("export", net, None)]
+        + [(stage, f"{net}-{way}", None) for way in ("fp32", "int8_static") for stage in ("quantize", "evaluate")]
+        for net in ("baseline", "pruned")
+    ]
+    assert [(r["stage"], r["label"], r["rung"]) for r in first.records] == [
+        ("prepare", "data", None),
+        ("baseline", "baseline", None),
+        ("evaluate", "baseline", None),
+        *rungs[0],
+        *rungs[1],
+        *ways[0],
+        *ways[1],
+        ("benchmark", "onnxruntime", None),
+    ]
+
+
+def test_every_record_has_a_key_of_its_own_and_says_what_went_in_and_out(first: Run) -> None:
+    records = first.records
+
+    assert all(re.fullmatch("[0-9a-f]{64}", record["key"]) for record in records)
+    assert len({record["key"] for record in records}) == len(records)
+    assert all(record["inputs"] and record["outputs"] for record in records)
+    assert not any(record["reused"] for record in records)
+    assert all(before["finished"] <= after["finished"] for before, after in pairwise(records))
+
+
+def test_the_report_keeps_its_contract(first: Run) -> None:
+    report = first.report
+
+    assert {"run", "baseline", "rungs", "candidates", "selected", "why"} <= report.keys()
+    assert {"id", "name", "status", "seconds", "spec", "versions", "git"} <= report["run"].keys()
+    assert (report["run"]["name"], report["run"]["status"]) == ("quickstart", "finished")
+    for rung in report["rungs"]:
+        assert {"rung", "target", "params", "macs", "pruned", "tuned", "accepted"} <= rung.keys()
+        assert all({"box_map50_95", "mask_map50_95"} <= rung[when].keys() for when in ("pruned", "tuned"))
+    for candidate in report["candidates"]:
+        assert {"name", "runtime", "file", "sha256", "size_bytes", "box_map50_95", "mask_map50_95"} <= candidate.keys()
+        assert {"p50", "p90", "p99"} <= candidate["latency_ms"].keys()
+        assert {"median", "low", "high"} <= candidate["speedup"].keys()
+
+
+def test_counts_are_integers_and_shares_are_fractions(first: Run) -> None:
+    report = first.report
+
+    for counted in (report["baseline"], *report["rungs"], *report["candidates"]):
+        assert type(counted["params"]) is int
+        assert type(counted["macs"]) is int
+    assert all(type(candidate["size_bytes"]) is int for candidate in report["candidates"])
+    assert all(0 <= candidate["mask_map50_95"] <= 1 for candidate in report["candidates"])
+
+
+def test_rungs_are_as_small_as_they_were_asked_to_be(first: Run) -> None:
+    report = first.report
+
+    gone = [1 - rung["macs"] / report["baseline"]["macs"] for rung in report["rungs"]]
+    assert [rung["target"] for rung in report["rungs"]] == [0.15, 0.3]
+    assert gone == pytest.approx([0.15, 0.3], abs=0.01)
+    assert all(rung["accepted"] for rung in report["rungs"])
+
+
+def test_the_candidates_are_both_nets_in_both_ways_with_the_unpruned_fp32_first(first: Run) -> None:
+    names = [candidate["name"] for candidate in first.report["candidates"]]
+
+    assert names == ["baseline-fp32", "baseline-int8_static", "pruned-fp32", "pruned-int8_static"]
+    assert first.report["selected"] in names
+    assert first.report["candidates"][0]["speedup"] == {"median": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_each_candidates_file_is_the_one_that_was_measured(first: Run) -> None:
+    for candidate in first.report["candidates"]:
+        content = (first.folder / candidate["file"]).read_bytes()
+
+        assert candidate["file"] == f"models/{candidate['name']}.onnx"
+        assert hashlib.sha256(content).hexdigest() == candidate["sha256"]
+        assert len(content) == candidate["size_bytes"]
+
+
+def test_the_models_are_the_candidates_and_nothing_else(first: Run) -> None:
+    names = {candidate["name"] for candidate in first.report["candidates"]}
+
+    assert {path.stem for path in (first.folder / "models").iterdir()} == names
+
+
+def test_the_page_shows_every_candidate(first: Run) -> None:
+    page = (first.folder / "report.html").read_text()
+
+    assert all(candidate["name"] in page for candidate in first.report["candidates"])
+
+
+def test_the_composed_config_and_the_overrides_are_kept(first: Run) -> None:
+    composed = yaml.safe_load((first.folder / "config" / "config.yaml").read_text())
+    overrides = yaml.safe_load((first.folder / "config" / "overrides.yaml").read_text())
+
+    assert composed["imgsz"] == 64
+    assert composed["schedule"]["name"] == "linear"
+    assert overrides[:-1] == [*TINY, INT8]
+
+
+def test_the_folder_is_named_by_moment_and_name(first: Run, place: Place) -> None:
+    assert first.folder.parent == place.outputs / "runs"
+    assert re.fullmatch(r"[\d_-]{15,}_quickstart", first.folder.name)
+    assert first.report["run"]["id"] == first.folder.name
+
+
+def test_latest_points_to_the_newest_run(place: Place, second: Run) -> None:
+    newest = max((place.outputs / "runs").iterdir(), key=lambda path: path.name)
+
+    assert (place.outputs / "latest").is_symlink()
+    assert second.folder == newest
+
+
+def test_the_screen_tells_every_stage_the_table_and_where_the_files_are(first: Run) -> None:
+    for record in first.records:
+        assert re.search(rf"^✓ {record['stage']} +{re.escape(record['label'])} ", first.said, re.MULTILINE)
+    assert first.said.count("pruned-int8_static") >= 3
+    assert f"{first.folder.name}/report.html" in first.said
+    assert "Traceback" not in first.said
+
+
+def test_nothing_is_written_outside_of_outputs(place: Place, first: Run, second: Run) -> None:
+    places = [place.top / name for name in ("work", "home", "temporary")]
+
+    assert not [path for folder in places for path in folder.rglob("*") if path.is_file()]
+
+
+# ---- what MLflow holds ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tracked(place: Place) -> Callable[[Path], Any]:
+    """(client, the run of a folder)."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place.outputs / 'mlflow.db'}")
+
+    def find(folder: Path) -> tuple[MlflowClient, Any]:
+        experiment = client.get_experiment_by_name("secateur")
+        (run,) = client.search_runs([experiment.experiment_id], f"tags.run_dir = '{folder}'")
+        return client, run
+
+    return find
+
+
+def test_mlflow_holds_the_parameters_as_on_the_command_line(tracked: Callable[[Path], Any], first: Run) -> None:
+    _, run = tracked(first.folder)
+
+    assert run.info.status == "FINISHED"
+    expected = {"dataset": "shapes", "importance": "magnitude", "schedule": "linear", "schedule.steps": "2"}
+    expected |= dict(override.split("=") for override in (*TINY, INT8) if not override.startswith("+"))
+    assert {name: run.data.params.get(name) for name in expected} == expected
+    assert run.data.tags["study"] == "quickstart"
+
+
+def test_mlflow_holds_each_rung_as_a_step(tracked: Callable[[Path], Any], first: Run) -> None:
+    client, run = tracked(first.folder)
+
+    report, history = first.report, client.get_metric_history(run.info.run_id, "rung/macs_g")
+    counted = {0: report["baseline"], **{rung["rung"]: rung for rung in report["rungs"]}}
+    assert {entry.step: entry.value for entry in history} == {step: net["macs"] / 1e9 for step, net in counted.items()}
+    assert {"rung/params_m", "rung/box_map50_95", "rung/mask_map50_95"} <= run.data.metrics.keys()
+
+
+def test_mlflow_holds_what_ships_as_final(tracked: Callable[[Path], Any], first: Run) -> None:
+    _, run = tracked(first.folder)
+
+    ships = next(c for c in first.report["candidates"] if c["name"] == first.report["selected"])
+    expected = {
+        "final/params_m": ships["params"] / 1e6,
+        "final/macs_g": ships["macs"] / 1e9,
+        "final/box_map50_95": ships["box_map50_95"],
+        "final/mask_map50_95": ships["mask_map50_95"],
+        "final/latency_ms_p50": ships["latency_ms"]["p50"],
+        "final/latency_ms_p95": ships["latency_ms"]["p95"],
+        "final/speedup": ships["speedup"]["median"],
+        "final/size_mb": ships["size_bytes"] / 1e6,
+    }
+    assert {name: run.data.metrics.get(name) for name in expected} == expected
+
+
+# ---- runs that follow others ---------------------------------------------------------------------
+
+
+def test_the_same_run_again_takes_every_stage_from_the_store(first: Run, second: Run) -> None:
+    assert second.folder != first.folder
+    assert [record["key"] for record in second.records] == [record["key"] for record in first.records]
+    assert all(record["reused"] for record in second.records)
+
+
+def test_the_same_run_again_finds_the_same(first: Run, second: Run) -> None:
+    found = ("baseline", "rungs", "candidates", "selected", "why", "dataset")
+
+    assert {key: second.report[key] for key in found} == {key: first.report[key] for key in found}
+
+
+def test_a_killed_run_goes_on_where_it_was(detect_checkpoint: Path, tmp_path: Path) -> None:
+    own = [f"model.weights={detect_checkpoint}", "schedule.target=0.15", "finetune.epochs=6", "tracking=none"]
+    command, place = [*BRIEF, *FEW, *ONE_RUNG, *own], Place(tmp_path)
+
+    killed = kill_during_finetune(place.start(*command), place)
+    continued = place.run(*command)
+
+    done = {(record["stage"], record["label"]) for record in killed.records}
+    assert not (killed.folder / "report.json").exists()
+    assert ("evaluate", "pruned") in done
+    assert ("finetune", "fine-tuning") not in done
+    assert all(continued.reused[stage] for stage in done)
+    assert not continued.reused["finetune", "fine-tuning"]
+    assert continued.report["run"]["status"] == "finished"
+
+
+def kill_during_finetune(process: subprocess.Popen[str], place: Place) -> Run:
+    """Killed (SIGKILL) a moment after the stage before fine-tuning was recorded."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        records = place.latest / "records.jsonl"
+        if records.exists() and '"label":"pruned"' in records.read_text():
+            break
+        time.sleep(0.05)
+    time.sleep(0.3)
+    assert process.poll() is None, process.communicate()
+    process.kill()
+    process.communicate()
+    return Run(place.latest, "")
+
+
+def test_a_rung_that_loses_more_than_allowed_is_refused_and_the_last_accepted_net_ships(
+    place: Place, trained_checkpoint: Path, easy_shapes: Path
+) -> None:
+    own = [f"model.weights={trained_checkpoint}", "dataset=yolo_folder", f"dataset.root={easy_shapes.parent}"]
+    harsh = ["schedule.target=0.8", "finetune=none", "max_map_drop=0.005", "tracking=none"]
+
+    run = place.run(*BRIEF, *own, *ONE_RUNG, *harsh)
+
+    assert [rung["accepted"] for rung in run.report["rungs"]] == [False]
+    assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32"]
+    assert run.report["selected"] == "baseline-fp32"
+    assert "rung 1 loses more than max_map_drop" in run.said
+
+
+@pytest.fixture(scope="module")
+def sweep(place: Place, detect_checkpoint: Path) -> list[Run]:
+    """Its jobs, the second of which wants to prune more; no other run has this net, a detector."""
+    own = [f"model.weights={detect_checkpoint}", "schedule.target=0.1,0.2", "finetune=none"]
+    place.run("-m", *BRIEF, *FEW, *ONE_RUNG, *own)
+    return [Run(folder, "") for folder in sorted(place.outputs.glob("sweeps/*/[0-9]"))]
+
+
+def test_the_jobs_of_a_sweep_lie_side_by_side(place: Place, sweep: list[Run]) -> None:
+    assert [job.folder.name for job in sweep] == ["0", "1"]
+    assert len({job.folder.parent for job in sweep}) == 1
+    assert [job.report["rungs"][0]["target"] for job in sweep] == [0.1, 0.2]
+    assert [job.report["run"]["id"] for job in sweep] == [
+        f"{job.folder.parent.name}/{job.folder.name}" for job in sweep
+    ]
+
+
+def test_the_jobs_of_a_sweep_share_what_they_begin_with(sweep: list[Run]) -> None:
+    shared = [("prepare", "data"), ("baseline", "baseline"), ("evaluate", "baseline"), ("export", "baseline")]
+
+    assert [[job.reused[stage] for stage in shared] for job in sweep] == [[False] * 4, [True] * 4]
+    assert not sweep[1].reused["prune", "−20% macs"]
+
+
+def test_mlflow_holds_one_run_a_job_tagged_with_the_sweep(tracked: Callable[[Path], Any], sweep: list[Run]) -> None:
+    runs = [tracked(job.folder)[1] for job in sweep]
+
+    assert [run.data.tags["sweep"] for run in runs] == [sweep[0].folder.parent.name] * 2
+    assert [run.data.params["schedule.target"] for run in runs] == ["0.1", "0.2"]
+
+
+def test_a_run_that_cannot_be_done_says_so_everywhere(place: Place, first: Run, tracked: Callable[[Path], Any]) -> None:
+    process = place.start(*TINY, *ONE_RUNG, "schedule.target=0.99")
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    failed = Run(place.latest, "")
+
+    error = failed.report["run"]["error"]
+    assert process.returncode == 2
+    assert error.startswith("schedule.target=0.99 is out of reach: at most 0.")
+    assert errors == f"secateur: {error}\n"
+    assert failed.report["run"]["status"] == "failed"
+    _, run = tracked(failed.folder)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == error

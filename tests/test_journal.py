@@ -1,0 +1,106 @@
+import json
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from secateur.journal import Journal
+from secateur.reporting.summary import report_dict
+from secateur.results import RunReport, StageRecord
+from secateur.store import artifact
+from tests.example_report import failed, finished
+
+MOMENT = "2026-11-22T16:00:10+00:00"
+
+
+def record(stage: str, rung: int | None = None) -> StageRecord:
+    return StageRecord(stage, "key", "label", rung, False, 1.5, 1.5, MOMENT, {"imgsz": 64}, {"weights": "abc"})
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> RunReport:
+    """A finished run whose models lie in a store."""
+    (tmp_path / "store").mkdir()
+    kept = []
+    for candidate in finished().candidates:
+        path = tmp_path / "store" / f"{candidate.name}-in-store"
+        path.write_text(candidate.name * 1000)
+        kept.append(replace(candidate, model=artifact(path)))
+    return replace(finished(), candidates=tuple(kept))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+def test_each_record_is_a_line_that_is_there_before_the_next_stage(folder: Path) -> None:
+    journal = Journal(folder)
+
+    for number, stage in enumerate(("prepare", "baseline", "prune"), start=1):
+        journal.stage_finished(record(stage))
+        assert [line["stage"] for line in lines(folder)] == ["prepare", "baseline", "prune"][:number]
+
+
+def test_a_line_says_all_that_the_record_does(folder: Path) -> None:
+    Journal(folder).stage_finished(record("prune", rung=2))
+
+    assert lines(folder) == [
+        {"stage": "prune", "key": "key", "label": "label", "rung": 2, "reused": False, "seconds": 1.5,
+         "made_in_seconds": 1.5, "finished": MOMENT, "inputs": {"imgsz": 64}, "outputs": {"weights": "abc"}}
+    ]  # fmt: skip
+
+
+def test_a_finished_run_is_told_for_machines_and_for_people(folder: Path) -> None:
+    Journal(folder).run_finished(finished())
+
+    told = json.loads((folder / "report.json").read_text())
+    assert told == json.loads(json.dumps(report_dict(finished(), folder)))
+    assert "</html>" in (folder / "report.html").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json"]
+
+
+def test_a_failed_run_is_told_too(folder: Path) -> None:
+    Journal(folder).run_finished(failed())
+
+    told = json.loads((folder / "report.json").read_text())["run"]
+    assert (told["status"], told["error"]) == ("failed", "finetune: no space left on device")
+
+
+def test_the_candidates_files_come_into_the_runs_folder(folder: Path, report: RunReport) -> None:
+    kept = Journal(folder).with_models(report)
+
+    for before, after in zip(report.candidates, kept.candidates, strict=True):
+        assert after.model.path == folder / "models" / f"{before.name}.onnx"
+        assert artifact(after.model.path).sha256 == before.model.sha256
+        assert before.model.path.exists()
+    assert len(list((folder / "models").iterdir())) == len(report.candidates)
+
+
+def test_the_report_names_the_files_from_the_runs_folder(folder: Path, report: RunReport) -> None:
+    journal = Journal(folder)
+    journal.run_finished(journal.with_models(report))
+
+    told = json.loads((folder / "report.json").read_text())["candidates"]
+    assert [candidate["file"] for candidate in told] == [f"models/{c.name}.onnx" for c in report.candidates]
+
+
+def test_what_does_not_fit_on_the_disk_leaves_nothing_half_written(
+    folder: Path, report: RunReport, request: pytest.FixtureRequest
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    journal = Journal(folder)
+
+    with pytest.raises(OSError, match="File too large"):
+        journal.with_models(report)
+    with pytest.raises(OSError, match="File too large"):
+        journal.run_finished(report)
+    assert [path for path in folder.rglob("*") if path.is_file()] == []

@@ -1,0 +1,98 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from secateur.app import check
+from secateur.schedules.linear import Linear
+from secateur.specs import Benchmark, GradientBatches, Model, RunSpec, Scope, Training
+
+
+@pytest.fixture(scope="module")
+def spec() -> RunSpec:
+    return check(["model=yolov8n_seg_scratch"])
+
+
+@pytest.fixture(scope="module")
+def training(spec: RunSpec) -> Training:
+    return spec.finetune
+
+
+def refused(make: Callable[[], Any], line: str) -> None:
+    with pytest.raises(ValueError, match="^" + line.translate({ord(c): f"\\{c}" for c in "()[]."}) + "$"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "line"),
+    [
+        ("max_map_drop", 0.0, "max_map_drop must be in (0, 1], got 0.0"),
+        ("max_map_drop", -0.1, "max_map_drop must be in (0, 1], got -0.1"),
+        ("max_map_drop", 1.01, "max_map_drop must be in (0, 1], got 1.01"),
+        ("imgsz", 0, "imgsz must be a multiple of 32, got 0"),
+        ("imgsz", -32, "imgsz must be a multiple of 32, got -32"),
+        ("imgsz", 100, "imgsz must be a multiple of 32, got 100"),
+        ("seed", -1, "seed must be 0 or more, got -1"),
+    ],
+)
+def test_a_run_out_of_range_is_refused(spec: RunSpec, field: str, value: object, line: str) -> None:
+    refused(lambda: replace(spec, **{field: value}), line)
+
+
+@pytest.mark.parametrize("changes", [{"max_map_drop": 1.0}, {"max_map_drop": None}, {"imgsz": 32}, {"seed": 0}])
+def test_a_run_at_the_end_of_its_range_is_taken(spec: RunSpec, changes: dict[str, Any]) -> None:
+    assert replace(spec, **changes)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "line"),
+    [
+        ("epochs", -1, "epochs must be 0 or more, got -1"),
+        ("batch", 0, "batch must be 1 or more, got 0"),
+        ("lr0", 0.0, "lr0 must be in (0, 1], got 0.0"),
+        ("lrf", 1.5, "lrf must be in (0, 1], got 1.5"),
+        ("warmup_epochs", -0.5, "warmup_epochs must be 0 or more, got -0.5"),
+        ("patience", -1, "patience must be 0 (never stop early) or more, got -1"),
+        ("ema_decay", 1.0, "ema_decay must be in [0, 1), got 1.0"),
+        ("ema_tau", 0.0, "ema_tau must be above 0, got 0.0"),
+        ("mosaic", 1.5, "mosaic must be in [0, 1], got 1.5"),
+        ("fliplr", -0.1, "fliplr must be in [0, 1], got -0.1"),
+    ],
+)
+def test_a_training_out_of_range_is_refused(training: Training, field: str, value: object, line: str) -> None:
+    refused(lambda: replace(training, **{field: value}), line)
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: Scope(max_ratio=0.0), "max_ratio must be in (0, 1), got 0.0"),
+        (lambda: Scope(max_ratio=1.0), "max_ratio must be in (0, 1), got 1.0"),
+        (lambda: Scope(round_to=0), "round_to must be 1 or more, got 0"),
+        (lambda: GradientBatches(batches=0, batch=1), "batches must be 1 or more, got 0"),
+        (lambda: GradientBatches(batches=1, batch=0), "batch must be 1 or more, got 0"),
+        (lambda: Benchmark(1, 1.0, 0.0), "rounds must be 2 or more, got 1"),
+        (lambda: Benchmark(2, 0.0, 0.0), "seconds must be above 0, got 0.0"),
+        (lambda: Benchmark(2, 1.0, -1.0), "warmup_seconds must be 0 or more, got -1.0"),
+        (lambda: Linear(target=0.0, unit="macs", steps=1), "target must be in (0, 1), got 0.0"),
+        (lambda: Linear(target=1.0, unit="macs", steps=1), "target must be in (0, 1), got 1.0"),
+        (lambda: Linear(target=0.5, unit="macs", steps=0), "steps must be 1 or more, got 0"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(make: Callable[[], Any], line: str) -> None:
+    refused(make, line)
+
+
+def test_a_model_is_either_weights_or_a_training_from_scratch(training: Training) -> None:
+    line = "either weights, or an architecture and a training to start from scratch, must be given"
+
+    for make in (
+        lambda: Model(),
+        lambda: Model(architecture="yolov8n-seg.yaml"),
+        lambda: Model(training=training),
+        lambda: Model("best.pt", "yolov8n-seg.yaml", training),
+    ):
+        refused(make, line)
+    assert Model("best.pt").training is None
+    assert Model(None, "yolov8n-seg.yaml", training).weights is None
