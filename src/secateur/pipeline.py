@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from secateur.edge.fingerprint import fingerprint
 from secateur.ports import Quantizer, Sink, Tools
@@ -31,8 +32,10 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     started = time.perf_counter()
     stage = Runner(tools, store, sinks)
 
+    source = spec.model.weights
+    weights = tools.detector.resolve_weights(source) if source else None  # a wrong file is told before long work
     data = stage(prepare.run, prepare.Inputs(spec.dataset.digest(tools.downloads), spec.dataset), "data")
-    unpruned = start(spec, data.data, stage)
+    unpruned = start(spec, weights, data.data, stage)
 
     rungs: list[Rung] = []
     smallest = unpruned
@@ -65,11 +68,10 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     )
 
 
-def start(spec: RunSpec, data: Artifact, stage: Runner) -> Net:
+def start(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) -> Net:
     """The unpruned net, scored."""
-    if spec.model.weights is not None:
-        weights = artifact(stage.tools.detector.resolve_weights(spec.model.weights))
-        inputs = baseline.Inputs(spec.imgsz, weights=weights)
+    if weights:
+        inputs = baseline.Inputs(spec.imgsz, weights=artifact(weights))
     else:
         model = spec.model
         inputs = baseline.Inputs(spec.imgsz, None, model.architecture, model.training, data, spec.seed)

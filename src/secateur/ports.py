@@ -121,10 +121,8 @@ class Detector(Protocol):
     """The YOLO door: builds, trains, scores and exports nets."""
 
     def resolve_weights(self, weights: str) -> Path:
-        """A local checkpoint, downloaded where it is a published name."""
-
-    def check_weights(self, weights: Path) -> None:
-        """Raises StageError where the file is no checkpoint of a segmentation or detection net."""
+        """A local checkpoint, downloaded where it is a published name; raises StageError where it is none, or is of
+        another task."""
 
     def train_from_scratch(
         self, architecture: str, data: Path, training: Training, imgsz: int, seed: int, out: Path, progress: Progress

@@ -100,7 +100,7 @@ def test_a_net_for_another_task_is_refused(yolo: Yolo, tmp_path: Path) -> None:
     YOLO("yolov8n-cls.yaml", task="classify").save(tmp_path / "cls.pt")
 
     with pytest.raises(StageError, match="is a net for 'classify'; secateur takes segment and detect"):
-        yolo.check_weights(tmp_path / "cls.pt")
+        yolo.load(tmp_path / "cls.pt")
 
 
 def test_weights_are_the_file_itself_where_there_is_one(yolo: Yolo, seg_checkpoint: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import pickle
-import zipfile
+import io
 from pathlib import Path
 
 import torch
@@ -20,9 +19,8 @@ def load(weights: Path) -> BaseModel:
     """The net of a checkpoint, FP32, in eval mode; raises StageError where there is none in the file."""
     try:
         net, _ = load_checkpoint(str(weights))
-    except (OSError, RuntimeError, TypeError, EOFError, KeyError, AttributeError, AssertionError, ValueError,
-            pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # an unpickler raises whatever it stumbles over
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StageError(f"model.weights: {weights} is no Ultralytics checkpoint: {reason}") from error
     if net.task not in TASKS:
         raise StageError(f"model.weights: {weights} is a net for {net.task!r}; secateur takes {' and '.join(TASKS)}")
@@ -39,19 +37,25 @@ def save(net: BaseModel, out: Path) -> None:
     for parameter in stripped.parameters():
         parameter.requires_grad = False
     out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": stripped, "ema": None, "train_args": args, "epoch": -1}, out)
+    buffer = io.BytesIO()  # torch.save tells of a full disk in words of its own
+    torch.save({"model": stripped, "ema": None, "train_args": args, "epoch": -1}, buffer)
+    out.write_bytes(buffer.getvalue())
 
 
 def resolve(weights: str, folder: Path) -> Path:
-    """The file itself, or Ultralytics' published weights of that name, downloaded into `folder`."""
-    if Path(weights).is_file():
-        return Path(weights)
+    """The file itself, or Ultralytics' published weights of that name, downloaded into `folder`; opened once, so that
+    a wrong one is told before anything else is done."""
+    path = Path(weights) if Path(weights).is_file() else _downloaded(weights, folder)
+    load(path)
+    return path
+
+
+def _downloaded(weights: str, folder: Path) -> Path:
     if Path(weights).name != weights or weights not in GITHUB_ASSETS_NAMES:
         raise StageError(f"model.weights: no file {weights!r}")
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / weights
     try:
-        return Path(attempt_download_asset(target))
+        return Path(attempt_download_asset(folder / weights))
     except Exception as error:  # whatever the network did, the remedy is the same
         raise StageError(
             f"model.weights: {weights} cannot be downloaded here ({type(error).__name__}); give a local file with "

@@ -49,9 +49,6 @@ class Yolo:
     def resolve_weights(self, weights: str) -> Path:
         return checkpoint.resolve(weights, self.folder / "weights")
 
-    def check_weights(self, weights: Path) -> None:
-        checkpoint.load(weights)
-
     def train_from_scratch(
         self, architecture: str, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
     ) -> None:
