@@ -14,7 +14,7 @@ from secateur.datasets.shapes import Shapes
 from secateur.specs import Scope, Training
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from secateur.adapters.yolo.door import Yolo
 
@@ -130,4 +130,13 @@ def prune(
     widths = pruner.widths(original, yolo.fixed_layers(original, scope.head), IMGSZ)
     budget = Budget(target, unit, widths, pruner.footprint(original, IMGSZ).macs)
     fixed = yolo.fixed_layers(net, scope.head)
-    return pruner.prune(net, fixed, importance or Magnitude(), scope, budget, IMGSZ)
+    return pruner.prune(net, fixed, importance or Magnitude(), scope, budget, IMGSZ, pictures(8)).net
+
+
+def pictures(count: int) -> Tensor:
+    """(count, 3, IMGSZ, IMGSZ); smooth noise, 0–1: what a layer reads from it is not just as good as white."""
+    import torch
+    from torch.nn import functional
+
+    noise = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return functional.interpolate(noise, size=(IMGSZ, IMGSZ), mode="bilinear")

@@ -9,7 +9,7 @@ import yaml
 
 from secateur.app import SETTINGS, VALUES, check, shipped
 from secateur.plugins import FOLDERS
-from secateur.specs import Benchmark, GradientBatches, Model, RunSpec, Scope, Training
+from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Training
 
 ROOT = Path(__file__).parents[1]
 CHOICES = sorted((ROOT / "conf").glob("*/*.yaml"))
@@ -125,7 +125,7 @@ def test_the_config_holds_all_that_a_run_is_made_of_and_nothing_else() -> None:
         "override hydra/job_logging"
     }
 
-    assert config["gradients"].keys() == names(GradientBatches)
+    assert config["evidence"].keys() == names(Evidence)
     assert config["benchmark"].keys() == names(Benchmark)
     assert (config.keys() | groups) - {"defaults", "hydra"} == FOLDERS.keys() | VALUES.keys() | SETTINGS.keys()
     assert FOLDERS.keys() | VALUES.keys() == names(RunSpec)

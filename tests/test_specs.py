@@ -6,7 +6,7 @@ import pytest
 
 from secateur.app import check
 from secateur.schedules.linear import Linear
-from secateur.specs import Benchmark, GradientBatches, Model, RunSpec, Scope, Training
+from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Training
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def test_a_training_out_of_range_is_refused(training: Training, field: str, valu
         (lambda: Scope(max_ratio=0.0), "max_ratio must be in (0, 1), got 0.0"),
         (lambda: Scope(max_ratio=1.0), "max_ratio must be in (0, 1), got 1.0"),
         (lambda: Scope(round_to=0), "round_to must be 1 or more, got 0"),
-        (lambda: GradientBatches(batches=0, batch=1), "batches must be 1 or more, got 0"),
-        (lambda: GradientBatches(batches=1, batch=0), "batch must be 1 or more, got 0"),
+        (lambda: Evidence(batches=0, batch=1), "batches must be 1 or more, got 0"),
+        (lambda: Evidence(batches=1, batch=0), "batch must be 1 or more, got 0"),
         (lambda: Benchmark(1, 1.0, 0.0), "rounds must be 2 or more, got 1"),
         (lambda: Benchmark(2, 0.0, 0.0), "seconds must be above 0, got 0.0"),
         (lambda: Benchmark(2, 1.0, -1.0), "warmup_seconds must be 0 or more, got -1.0"),

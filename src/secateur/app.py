@@ -33,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from secateur import plugins
 from secateur.errors import SecateurError, SpecError, StageError
 from secateur.results import RunHeader, RunReport
-from secateur.specs import Benchmark, GradientBatches, Model, RunSpec, Scope, Training
+from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Training
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from secateur.console import Screen
     from secateur.ports import Sink
 
-PARTS = ("dataset", "importance", "schedule", "quantization", "runtime")
+PARTS = ("dataset", "importance", "schedule", "healing", "quantization", "runtime")
 VALUES: dict[str, Any] = {
     "name": str,
     "model": Model,
-    "gradients": GradientBatches,
+    "evidence": Evidence,
     "scope": Scope,
     "finetune": Training,
     "max_map_drop": float | None,
@@ -214,6 +214,8 @@ def to_spec(plain: dict[str, Any]) -> RunSpec:
 
 def _part(kind: str, plain: dict[str, Any]) -> Any:
     values = dict(plain)
+    if kind == "healing" and values.get("name") == "none":
+        return None
     return _value(kind, values, plugins.load(kind, str(values.pop("name", None))))
 
 

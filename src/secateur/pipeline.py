@@ -14,7 +14,7 @@ from secateur.results import BASELINE, Accuracy, Artifact, Candidate, Footprint,
 from secateur.runner import Runner
 from secateur.selection import select
 from secateur.specs import RunSpec
-from secateur.stages import baseline, benchmark, evaluate, export, finetune, prepare, prune, quantize
+from secateur.stages import baseline, benchmark, evaluate, export, finetune, heal, prepare, prune, quantize
 from secateur.store import Store, artifact
 
 
@@ -80,13 +80,22 @@ def start(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) ->
 
 
 def cut(net: Net, unpruned: Net, target: float, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
-    """The net with fewer channels, scored before anything mends it."""
-    looks = (data, spec.gradients, spec.seed) if spec.importance.gradients else (None, None, None)
+    """The net with fewer channels, mended as far as that goes without training, and scored."""
+    looks = (None, None, None) if spec.importance.needs == "weights" else (data, spec.evidence, spec.seed)
     inputs = prune.Inputs(
         net.weights, unpruned.weights, spec.importance, spec.scope, spec.schedule.unit, target, spec.imgsz, *looks
     )
     made = stage(prune.run, inputs, f"−{target:.0%} {spec.schedule.unit}", rung)
-    return Net(made.weights, made.footprint, score(made.weights, "pruned", rung, spec, data, stage))
+    weights = mend(made, net, rung, spec, data, stage)
+    return Net(weights, made.footprint, score(weights, "pruned", rung, spec, data, stage))
+
+
+def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact:
+    """The pruned weights, healed if the run heals."""
+    if spec.healing is None:
+        return pruned.weights
+    inputs = heal.Inputs(pruned.weights, before.weights, pruned.kept, spec.healing, data, spec.imgsz, spec.seed)
+    return stage(heal.run, inputs, "without training", rung).weights
 
 
 def recover(pruned: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:

@@ -12,6 +12,7 @@ from secateur.errors import SpecError
 FOLDERS = {
     "importance": "importances",
     "schedule": "schedules",
+    "healing": "healers",
     "dataset": "datasets",
     "quantization": "quantizers",
     "runtime": "runtimes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,23 @@ Progress = Callable[[int, int], None]
 # ---- parts: one file + one yaml each ------------------------------------------------------------
 
 
+Needs = Literal["weights", "gradients", "inputs"]
+"""What a criterion looks at: the net alone, the gradients of the training loss, or what each layer reads."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A layer that reads a group's channels, as a matrix.
+
+    `weights` is (inputs, outputs), `covariance` (inputs, inputs) of what it reads on calibration pictures, and `rows`
+    (channels, taps) says which inputs belong to each of the group's channels.
+    """
+
+    weights: Tensor
+    covariance: Tensor
+    rows: Tensor
+
+
 class GroupView(Protocol):
     """Channels that can only be removed together, over all the layers that share them."""
 
@@ -38,15 +55,37 @@ class GroupView(Protocol):
     def torch_pruning(self, criterion: str, **options: Any) -> Tensor:
         """Scores by the class of that name in `torch_pruning.importance`; (channels,)."""
 
+    def readers(self) -> Sequence[Reader]:
+        """The layers that read these channels; none where the importance does not need `inputs`."""
+
 
 class Importance(Protocol):
     """A criterion: which channels matter."""
 
-    gradients: ClassVar[bool]
-    """Whether the gradients of the training loss must be there before `score` is called."""
+    needs: ClassVar[Needs]
 
     def score(self, group: GroupView) -> Tensor:
         """(channels,); larger = keep."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A net that lost channels, the net as it was before, and the output channels that each layer still has."""
+
+    net: nn.Module
+    before: nn.Module
+    kept: dict[str, list[int]]
+
+
+class Healer(Protocol):
+    """Mends a pruned net without training: no labels, no gradient step."""
+
+    @property
+    def images(self) -> int:
+        """How many calibration pictures it wants."""
+
+    def heal(self, cut: Cut, pictures: Tensor, seed: int, progress: Progress) -> None:
+        """Changes `cut.net` in place; pictures are (n, 3, height, width), RGB, 0–1."""
 
 
 class Schedule(Protocol):
@@ -169,6 +208,14 @@ class Budget:
     macs: int
 
 
+@dataclass(frozen=True)
+class Pruned:
+    """The smaller net, and the output channels that each of its convolutions still has of the net before."""
+
+    net: nn.Module
+    kept: dict[str, list[int]]
+
+
 class ChannelPruner(Protocol):
     """The pruning door: knows which channels hang together."""
 
@@ -186,8 +233,12 @@ class ChannelPruner(Protocol):
         scope: Scope,
         budget: Budget,
         imgsz: int,
-    ) -> nn.Module:
-        """A smaller copy of the net; raises GraphError where the budget is out of reach."""
+        pictures: Tensor | None = None,
+    ) -> Pruned:
+        """A smaller copy of the net; raises GraphError where the budget is out of reach.
+
+        `pictures` (n, 3, height, width) are for an importance that needs `inputs`.
+        """
 
 
 class Sink(Protocol):

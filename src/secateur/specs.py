@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from secateur.ports import Dataset, Importance, Quantizer, Runtime, Schedule
+from secateur.ports import Dataset, Healer, Importance, Quantizer, Runtime, Schedule
 
 
 def require(condition: bool, line: str) -> None:
@@ -86,6 +86,8 @@ class Scope:
     """The largest share of a group's channels that may go."""
     round_to: int = 8
     """Channel counts become multiples of this, where a group is wide enough."""
+    per_mac: bool = False
+    """Rank channels by score per MAC that goes with them; only where they compete, in a global scope."""
 
     def __post_init__(self) -> None:
         require(0 < self.max_ratio < 1, f"max_ratio must be in (0, 1), got {self.max_ratio}")
@@ -93,8 +95,8 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class GradientBatches:
-    """The pictures that criteria with gradients look at."""
+class Evidence:
+    """The training pictures that criteria look at, for gradients or for what each layer reads."""
 
     batches: int
     batch: int
@@ -126,9 +128,10 @@ class RunSpec:
     model: Model
     dataset: Dataset
     importance: Importance
-    gradients: GradientBatches
+    evidence: Evidence
     scope: Scope
     schedule: Schedule
+    healing: Healer | None
     finetune: Training
     max_map_drop: float | None
     quantization: Quantizer

@@ -42,7 +42,7 @@ def row_of_convolutions(*widths: int) -> nn.Sequential:
 class Given:
     """Scores said beforehand, by the name of the group."""
 
-    gradients: ClassVar[bool] = False
+    needs: ClassVar[str] = "weights"
     scores: dict[str, list[float]]
 
     def score(self, group: GroupView) -> Tensor:
@@ -54,7 +54,7 @@ def prune_row(
 ) -> nn.Sequential:
     fixed = [net[-1]]
     budget = Budget(target, unit, PRUNER.widths(net, fixed, 8), PRUNER.footprint(net, 8).macs)
-    return PRUNER.prune(net, fixed, importance or Magnitude(), scope, budget, 8)
+    return PRUNER.prune(net, fixed, importance or Magnitude(), scope, budget, 8).net
 
 
 def outputs(net: nn.Sequential) -> list[int]:
@@ -132,7 +132,7 @@ def test_max_ratio_is_of_the_unpruned_width_not_of_the_present_one() -> None:
     net, scope = row_of_convolutions(10, 10, 5), Scope(max_ratio=0.5, round_to=1)
     budget = Budget(0.4, "channels", {"0": 10, "1": 10}, 1)
 
-    once = PRUNER.prune(net, [net[-1]], Magnitude(), scope, budget, 8)
+    once = PRUNER.prune(net, [net[-1]], Magnitude(), scope, budget, 8).net
     with pytest.raises(GraphError, match="at most 0.500 of the channels can go"):
         PRUNER.prune(once, [once[-1]], Magnitude(), scope, copy_with(budget, target=0.6), 8)
 
@@ -162,7 +162,7 @@ def test_channels_are_counted_right_behind_a_transposed_convolution() -> None:
 
     pruned = prune_row(net, 0.25, given, scope)  # 4 of 16
     again = PRUNER.prune(pruned, [pruned[-1]], Given({"0": [9.0] * 4, "1": [1.0] * 8}), scope,
-                         Budget(0.5, "channels", {"0": 4, "1": 12}, 1), 8)  # fmt: skip
+                         Budget(0.5, "channels", {"0": 4, "1": 12}, 1), 8).net  # fmt: skip
 
     assert outputs(pruned) == [4, 8, 2]
     assert outputs(again) == [4, 4, 2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +16,28 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from secateur.convolutions import Convolution, Positions, hooked, input_covariances, map_size, matrix, taps
 from secateur.errors import GraphError
-from secateur.ports import Budget, Importance
+from secateur.ports import Budget, Importance, Pruned, Reader
 from secateur.results import Footprint
 from secateur.specs import Scope
+
+POSITIONS = 200
+"""Looked at in each map of each picture, for what a layer reads."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """`ports.GroupView` over a torch_pruning group, which is named by its first layer."""
+    """`ports.GroupView` over a torch_pruning group, which is named by its first layer.
+
+    `macs` are those that go with one of its channels; `covariances` are (inputs, inputs) of what each layer reads.
+    """
 
     name: str
     native: Any
+    names: Mapping[nn.Module, str]
+    macs: float
+    covariances: Mapping[str, Tensor]
 
     @property
     def channels(self) -> int:
@@ -35,6 +45,19 @@ class Group:
 
     def torch_pruning(self, criterion: str, **options: Any) -> Tensor:
         return getattr(tp.importance, criterion)(**options)(self.native)
+
+    def readers(self) -> list[Reader]:
+        return [self._reader(item) for item in self.native if self._is_reader(item)]
+
+    def _is_reader(self, item: Any) -> bool:
+        return _cuts_inputs(item) and self.names[item.dep.target.module] in self.covariances
+
+    def _reader(self, item: Any) -> Reader:
+        layer = item.dep.target.module
+        first = torch.empty(self.channels, dtype=torch.long)
+        first[torch.tensor(item.root_idxs)] = torch.tensor(item.idxs) * taps(layer)
+        rows = first[:, None] + torch.arange(taps(layer))
+        return Reader(matrix(layer), self.covariances[self.names[layer]], rows)
 
 
 @dataclass(frozen=True)
@@ -64,8 +87,10 @@ class ChannelPruner:
         scope: Scope,
         budget: Budget,
         imgsz: int,
-    ) -> nn.Module:
-        groups = _groups(net, fixed, imgsz)
+        pictures: Tensor | None = None,
+    ) -> Pruned:
+        covariances = {} if pictures is None else input_covariances(net, pictures, Positions(POSITIONS, seed=0))
+        groups = _groups(net, fixed, imgsz, covariances)
         if not groups:
             raise GraphError("the net has no group of channels that may be pruned")
         row = _row(groups, importance, scope, budget.widths)
@@ -107,18 +132,55 @@ class _Gone:
         return self._known[count]
 
     def _macs(self, portions: list[Portion]) -> float:
-        return 1 - self.pruner.footprint(_without(self.net, portions, self.imgsz), self.imgsz).macs / self.budget.macs
+        return (
+            1 - self.pruner.footprint(_without(self.net, portions, self.imgsz).net, self.imgsz).macs / self.budget.macs
+        )
 
     def _channels(self, portions: list[Portion]) -> float:
         left = sum(_now(self.net, name) for name in self.budget.widths)
         return 1 - (left - sum(len(p.channels) for p in portions)) / sum(self.budget.widths.values())
 
 
-def _groups(net: nn.Module, fixed: Sequence[nn.Module], imgsz: int) -> list[Group]:
+def _groups(
+    net: nn.Module, fixed: Sequence[nn.Module], imgsz: int, covariances: Mapping[str, Tensor] | None = None
+) -> list[Group]:
     names = {module: name for name, module in net.named_modules()}
     ignored = [module for layer in fixed for module in layer.modules()]
-    found = _graph(net, imgsz).get_all_groups(ignored_layers=ignored)
-    return [Group(names[native[0].dep.target.module], native) for native in found]
+    macs = _macs_a_weight(net, imgsz)
+    return [
+        Group(names[native[0].dep.target.module], native, names, _macs_a_channel(native, macs), covariances or {})
+        for native in _graph(net, imgsz).get_all_groups(ignored_layers=ignored)
+    ]
+
+
+def _macs_a_weight(net: nn.Module, imgsz: int) -> dict[nn.Module, int]:
+    """How often each convolution uses each of its weights: the positions of its map."""
+    found: dict[nn.Module, int] = {}
+
+    def count(layer: Convolution, inputs: tuple[Tensor, ...]) -> None:
+        height, width = map_size(layer, inputs[0])
+        found[layer] = height * width
+
+    layers = [module for module in net.modules() if isinstance(module, Convolution)]
+    with torch.no_grad(), hooked([layer.register_forward_pre_hook(count) for layer in layers]):
+        net.eval()(_example(imgsz))
+    return found
+
+
+def _macs_a_channel(native: Any, macs: dict[nn.Module, int]) -> float:
+    """MACs that go with one channel of the group, the others still there."""
+    layers = [(item.dep.target.module, item) for item in native if item.dep.target.module in macs]
+    widths = [(layer, layer.in_channels if _cuts_inputs(item) else layer.out_channels) for layer, item in layers]
+    return sum(layer.weight.numel() * macs[layer] / width for layer, width in widths)
+
+
+def _cuts_inputs(item: Any) -> bool:
+    """Whether this member of a group is a convolution's input channels."""
+    return isinstance(item.dep.target.module, Convolution) and item.dep.handler.__name__ == "prune_in_channels"
+
+
+def _cuts_outputs(item: Any) -> bool:
+    return isinstance(item.dep.target.module, Convolution) and item.dep.handler.__name__ == "prune_out_channels"
 
 
 def _graph(net: nn.Module, imgsz: int) -> tp.DependencyGraph:
@@ -138,7 +200,7 @@ def _row(groups: Iterable[Group], importance: Importance, scope: Scope, widths: 
 
 def _portions(group: Group, importance: Importance, scope: Scope, original: int) -> list[Portion]:
     """A group's portions, least important first, down to the width that has to stay; ranks rise."""
-    scores = _finite(importance.score(group), group)
+    scores = _finite(importance.score(group), group) / (group.macs if scope.per_mac else 1)
     order, left, latest, portions = scores.argsort().tolist(), group.channels, -math.inf, []
     smallest = max(scope.round_to, math.ceil(original * (1 - scope.max_ratio)))
     while left - (size := left % scope.round_to or scope.round_to) >= smallest:
@@ -157,15 +219,24 @@ def _finite(scores: Tensor | None, group: Group) -> Tensor:
     return scores.detach().float()
 
 
-def _without(net: nn.Module, portions: Iterable[Portion], imgsz: int) -> nn.Module:
+def _without(net: nn.Module, portions: Iterable[Portion], imgsz: int) -> Pruned:
     """A copy of the net without these channels."""
     smaller = copy.deepcopy(net)
     graph, modules = _graph(smaller, imgsz), dict(smaller.named_modules())
+    gone: dict[nn.Module, set[int]] = {}
     for name, channels in _by_group(portions).items():
         layer = modules[name]
         cut = graph.get_pruner_of_module(layer).prune_out_channels
-        graph.get_pruning_group(layer, cut, sorted(channels)).prune()
-    return smaller
+        group = graph.get_pruning_group(layer, cut, sorted(channels))
+        for item in filter(_cuts_outputs, group):
+            gone.setdefault(item.dep.target.module, set()).update(item.idxs)
+        group.prune()
+    return Pruned(smaller, _kept(net, {name: gone.get(module, set()) for name, module in modules.items()}))
+
+
+def _kept(net: nn.Module, gone: Mapping[str, set[int]]) -> dict[str, list[int]]:
+    layers = ((name, module) for name, module in net.named_modules() if isinstance(module, Convolution))
+    return {name: [c for c in range(layer.out_channels) if c not in gone[name]] for name, layer in layers}
 
 
 def _by_group(portions: Iterable[Portion]) -> dict[str, list[int]]:

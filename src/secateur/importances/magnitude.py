@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from secateur.ports import GroupView
+from secateur.ports import GroupView, Needs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Magnitude:
     """`p` is the norm's degree."""
 
-    gradients: ClassVar[bool] = False
+    needs: ClassVar[Needs] = "weights"
     p: int = 2
 
     def __post_init__(self) -> None:

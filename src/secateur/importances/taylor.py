@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from secateur.ports import GroupView
+from secateur.ports import GroupView, Needs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Taylor:
     """Needs the gradients of the training loss."""
 
-    gradients: ClassVar[bool] = True
+    needs: ClassVar[Needs] = "gradients"
 
     def score(self, group: GroupView) -> Tensor:
         return group.torch_pruning("GroupTaylorImportance")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.edge.letterbox import letterbox, read_picture
+from secateur.calibration import training_pictures
 from secateur.ports import Quantizer, Tools
 from secateur.results import Artifact
 from secateur.store import artifact
@@ -38,16 +37,11 @@ class Outputs:
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     target = out / "model.onnx"
-    inputs.quantizer.quantize(inputs.model.path, _calibration(inputs, tools), target)
+    inputs.quantizer.quantize(inputs.model.path, _pictures(inputs, tools), target)
     return Outputs(artifact(target))
 
 
-def _calibration(inputs: Inputs, tools: Tools) -> Iterator[Image]:
-    """Training pictures, drawn by the seed; the validation pictures stay unseen."""
-    if not inputs.data:
-        return
-    pictures = sorted((inputs.data.path / "images" / "train").iterdir())
-    chosen = random.Random(inputs.seed).sample(pictures, min(inputs.quantizer.images, len(pictures)))
-    for done, path in enumerate(chosen, start=1):
-        yield letterbox(read_picture(path), inputs.imgsz)
-        tools.progress(done, len(chosen))
+def _pictures(inputs: Inputs, tools: Tools) -> Iterable[Image]:
+    if not inputs.data or inputs.seed is None:
+        return ()
+    return training_pictures(inputs.data.path, inputs.imgsz, inputs.quantizer.images, inputs.seed, tools.progress)

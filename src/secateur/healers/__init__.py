@@ -1,0 +1,1 @@
+"""Ways to mend a pruned net without training: no labels, no gradient step; one a file."""

@@ -1,0 +1,47 @@
+"""Mends a pruned net without training: no labels, no gradient step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.calibration import training_pictures
+from secateur.ports import Cut, Healer, Tools
+from secateur.results import Artifact
+from secateur.store import artifact
+
+VERSION = 1
+LIBRARIES = ("torch", "ultralytics", "pillow")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`weights` is the pruned net, `before` what it was cut from, `kept` the channels it has left."""
+
+    weights: Artifact
+    before: Artifact
+    kept: Artifact
+    healer: Healer
+    data: Artifact
+    imgsz: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outputs:
+    weights: Artifact
+
+
+def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    import numpy as np
+    import torch
+
+    load = tools.detector.load
+    cut = Cut(load(inputs.weights.path), load(inputs.before.path), json.loads(inputs.kept.path.read_bytes()))
+    images = inputs.healer.images
+    arrays = training_pictures(inputs.data.path, inputs.imgsz, images, inputs.seed, lambda *_: None)
+    pictures = torch.from_numpy(np.concatenate(list(arrays)))
+    inputs.healer.heal(cut, pictures, inputs.seed, tools.progress)
+    tools.detector.save(cut.net, out / "healed.pt")
+    return Outputs(artifact(out / "healed.pt"))
