@@ -55,7 +55,7 @@ def quickstart() -> Iterator[Goal]:
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         command = ("run", "+study=quickstart", f"outputs={folder}")
         first, again = _run(*command), _run(*command)
-        run = sorted((Path(folder) / "runs").iterdir())[0]
+        run = min((Path(folder) / "runs").iterdir())
         records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
         yield Goal("quickstart", first.seconds / 60, "min", 8)
         yield Goal("  its memory", first.peak_gb, "GB", 3)

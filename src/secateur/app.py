@@ -146,16 +146,15 @@ def run_in_folder(config: DictConfig, folder: Path) -> RunReport:
 
 
 def _run(spec: RunSpec, plain: dict[str, Any], header: RunHeader, screen: Screen, sinks: list[Sink]) -> RunReport:
-    """Wires the doors to the pipeline; torch is first imported here, by `open_yolo`, which settles it before."""
+    """Wires the doors to the pipeline; torch is first imported here."""
     from secateur import pipeline
+    from secateur.adapters.channel_pruning import ChannelPruner
     from secateur.adapters.yolo import open_yolo
     from secateur.ports import Tools
     from secateur.store import Store
 
     outputs = Path(plain["outputs"])
     yolo = open_yolo(plain["device"], plain["workers"], outputs / "ultralytics")
-    from secateur.adapters.channel_pruning import ChannelPruner
-
     tools = Tools(detector=yolo, pruner=ChannelPruner(), downloads=yolo, progress=screen.progress)
     return pipeline.run(spec, header, tools, Store(outputs / "store"), sinks)
 

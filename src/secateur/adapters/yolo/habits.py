@@ -18,7 +18,6 @@ INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "
 
 def switch_off(folder: Path) -> None:
     """Must run before ultralytics is first imported, which reads the environment then."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve other jobs
     os.environ["YOLO_VERBOSE"] = "false"
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS"] = "true"
