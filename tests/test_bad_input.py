@@ -88,7 +88,7 @@ def half_made(folder: Path) -> list[Path]:
 
 MISTYPED = [
     ("importance=magnitud", "no importance named 'magnitud'; there are * did you mean 'magnitude'?"),
-    ("model=yolov9", "no model named 'yolov9'; there are yolov8n_seg, yolov8n_seg_scratch"),
+    ("model=yolov9", "no model named 'yolov9'; there are yolov8n_seg, yolov8n_seg_scratch, yolov8n_seg_shapes"),
     ("+study=quickstrt", "no study named 'quickstrt'; there are * did you mean 'quickstart'?"),
     ("schedul=linear", "unknown key 'schedul'; see what there is with: secateur run --cfg job"),
     ("schedule.stpes=3", "unknown key 'schedule.stpes'; see what there is with: secateur run --cfg job"),
@@ -222,7 +222,8 @@ def test_data_that_cannot_be_used_get_one_line(
     spoil: Callable[[Path], None], line: str, data: Path, secateur: Run, folder: Path
 ) -> None:
     spoil(data)
-    code, stderr = secateur("run", "dataset=yolo_folder", f"dataset.root={data}", "imgsz=64", "tracking=none")
+    own = ["model=yolov8n_seg_scratch", "dataset=yolo_folder", f"dataset.root={data}"]
+    code, stderr = secateur("run", *own, "imgsz=64", "tracking=none")
 
     assert code == 2
     assert one_line(stderr).startswith(line)
@@ -337,14 +338,15 @@ def test_a_report_that_does_not_fit_on_the_disk_gets_one_line(secateur: Run, fol
 
 
 def test_a_store_entry_damaged_by_hand_is_made_anew_with_a_warning(secateur: Run, folder: Path) -> None:
-    secateur("run", *TINY, "model.weights=missing.pt")
+    fails_after_prepare = [*TINY, "model=yolov8n_seg_scratch", "model.architecture=missing-seg.yaml"]
+    secateur("run", *fails_after_prepare)
     (entry,) = (folder / "outputs" / "store" / "prepare").iterdir()
     (entry / "data" / "data.yaml").write_text("by hand")
-    code, stderr = secateur("run", *TINY, "model.weights=missing.pt")
+    code, stderr = secateur("run", *fails_after_prepare)
 
     warning, error = stderr.splitlines()
     assert warning.startswith(f"WARNING: store: prepare/{entry.name[:12]} is damaged (data): moved aside, made anew")
-    assert (code, error) == (2, "secateur: model.weights: no file 'missing.pt'")
+    assert (code, error) == (2, "secateur: model.architecture: Ultralytics has no 'missing-seg.yaml'")
     assert yaml.safe_load((entry / "data" / "data.yaml").read_text())["val"] == "images/val"
     assert len(list((folder / "outputs" / "store" / ".damaged").iterdir())) == 1
 

@@ -135,3 +135,10 @@ def test_every_group_has_its_folder() -> None:
     folders = {path.name for path in shipped("conf").iterdir() if path.is_dir()}
 
     assert folders == {*FOLDERS, "model", "scope", "finetune", "tracking", "hydra"}
+
+
+@pytest.mark.parametrize("study", ["quickstart", "lab4"])
+def test_a_choice_of_fine_tuning_wins_over_the_studys(study: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secateur.app._check_places", lambda spec: None)  # the study's pictures may not be here
+
+    assert check([f"+study={study}", "finetune=none"]).finetune.epochs == 0

@@ -379,6 +379,6 @@ def _say_where(console: Console, folder: Path) -> None:
         f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\n"
         "Next     make ui                                    this run in MLflow\n"
         '         make run ARGS="schedule.target=0.45"       prune more; what is done already is not done again\n'
-        '         make run ARGS="dataset=yolo_folder dataset.root=… model=yolov8n_seg"   your own pictures',
+        '         make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"   your own net and pictures',
         highlight=False, soft_wrap=True,
     )  # fmt: skip

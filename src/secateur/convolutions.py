@@ -41,7 +41,7 @@ class Positions:
         """(pictures, count); flat indices into the maps of the pictures from `start` on."""
         key = (start, height, width)
         if key not in self._drawn:
-            generator = torch.Generator().manual_seed(hash((self.seed, *key)))
+            generator = torch.Generator().manual_seed(int.from_bytes(repr((self.seed, *key)).encode()) % 2**63)
             noise = torch.rand(pictures, height * width, generator=generator)
             self._drawn[key] = noise.argsort(dim=1)[:, : self.count]
         return self._drawn[key]

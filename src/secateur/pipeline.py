@@ -35,6 +35,8 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     source = spec.model.weights
     weights = tools.detector.resolve_weights(source) if source else None  # a wrong file is told before long work
     data = stage(prepare.run, prepare.Inputs(spec.dataset.digest(tools.downloads), spec.dataset), "data")
+    if weights:
+        tools.detector.check_classes(weights, len(data.names))
     unpruned = start(spec, weights, data.data, stage)
 
     rungs: list[Rung] = []

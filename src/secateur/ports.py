@@ -33,7 +33,7 @@ class Reader:
     """A layer that reads a group's channels, as a matrix.
 
     `weights` is (inputs, outputs), `covariance` (inputs, inputs) of what it reads on calibration pictures, and `rows`
-    (channels, taps) says which inputs belong to each of the group's channels.
+    (channels, copies * taps) says which inputs belong to each of the group's channels.
     """
 
     weights: Tensor
@@ -162,6 +162,9 @@ class Detector(Protocol):
     def resolve_weights(self, weights: str) -> Path:
         """A local checkpoint, downloaded where it is a published name; raises StageError where it is none, or is of
         another task."""
+
+    def check_classes(self, weights: Path, classes: int) -> None:
+        """Raises SpecError where the net knows another number of classes than the data set has."""
 
     def train_from_scratch(
         self, architecture: str, data: Path, training: Training, imgsz: int, seed: int, out: Path, progress: Progress

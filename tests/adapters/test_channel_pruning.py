@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.adapters.channel_pruning import ChannelPruner
+from secateur.adapters.channel_pruning import ChannelPruner, _groups
 from secateur.adapters.yolo.door import Yolo
 from secateur.errors import GraphError
 from secateur.importances.magnitude import Magnitude
@@ -299,3 +299,34 @@ def test_channels_that_stay_keep_their_weights_and_statistics(net: nn.Module, fi
     kept = [int((before.conv.weight == channel).flatten(1).all(1).nonzero()) for channel in after.conv.weight]
     assert len(kept) < len(before.conv.weight)
     assert torch.equal(after.bn.running_mean, before.bn.running_mean[kept])
+
+
+class Twice(nn.Module):
+    """The last convolution reads the first one's channels twice, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(8, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.last(torch.cat([y, y], 1))
+
+
+def test_a_layer_that_reads_a_channel_twice_says_so() -> None:
+    net = Twice()
+
+    (group,) = _groups(net, [net.last], 8, {"last": torch.eye(8)})
+
+    (reader,) = group.readers()
+    assert [sorted(rows) for rows in reader.rows.tolist()] == [[0, 4], [1, 5], [2, 6], [3, 7]]
+
+
+def test_the_macs_of_a_channel_are_all_that_go_with_it() -> None:
+    net = Twice()
+
+    (group,) = _groups(net, [net.last], 8)
+
+    assert group.macs == 64 * (3 * 9 + 2 * 5)  # positions x (what makes the channel + both that read it)
+    once = PRUNER.prune(net, [net.last], Magnitude(), FINE, Budget(0.25, "channels", {"first": 4}, 1), 8).net
+    assert PRUNER.footprint(net, 8).macs - PRUNER.footprint(once, 8).macs == pytest.approx(group.macs, rel=0.05)

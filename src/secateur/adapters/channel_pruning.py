@@ -54,9 +54,9 @@ class Group:
 
     def _reader(self, item: Any) -> Reader:
         layer = item.dep.target.module
-        first = torch.empty(self.channels, dtype=torch.long)
-        first[torch.tensor(item.root_idxs)] = torch.tensor(item.idxs) * taps(layer)
-        rows = first[:, None] + torch.arange(taps(layer))
+        copies = torch.tensor(item.idxs)[torch.tensor(item.root_idxs).argsort(stable=True)]
+        first = copies.view(self.channels, -1, 1) * taps(layer)  # a concat may hold a channel several times
+        rows = (first + torch.arange(taps(layer))).flatten(1)
         return Reader(matrix(layer), self.covariances[self.names[layer]], rows)
 
 
@@ -169,9 +169,14 @@ def _macs_a_weight(net: nn.Module, imgsz: int) -> dict[nn.Module, int]:
 
 def _macs_a_channel(native: Any, macs: dict[nn.Module, int]) -> float:
     """MACs that go with one channel of the group, the others still there."""
-    layers = [(item.dep.target.module, item) for item in native if item.dep.target.module in macs]
-    widths = [(layer, layer.in_channels if _cuts_inputs(item) else layer.out_channels) for layer, item in layers]
-    return sum(layer.weight.numel() * macs[layer] / width for layer, width in widths)
+    return sum(_macs_a_cut(item, macs) for item in native if item.dep.target.module in macs) / len(native[0].idxs)
+
+
+def _macs_a_cut(item: Any, macs: dict[nn.Module, int]) -> float:
+    """Those of all the channels that this member loses with the whole group."""
+    layer = item.dep.target.module
+    width = layer.in_channels if _cuts_inputs(item) else layer.out_channels
+    return layer.weight.numel() * macs[layer] * len(item.idxs) / width
 
 
 def _cuts_inputs(item: Any) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from secateur.convolutions import Convolution, Moments, Positions
 
-VERSION = 1  # raise when the same fields mend a net differently
+VERSION = 2  # raise when the same fields mend a net differently
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from secateur.ports import GroupView, Needs, Reader
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = 1  # raise when the same fields score differently
+VERSION = 2  # raise when the same fields score differently
 PORTIONS = 32  # a wide group loses several channels before the rest is looked at again
 
 
@@ -37,9 +37,11 @@ class Reconstruction:
         import torch
 
         readers = [_Reader(reader, self.ridge) for reader in group.readers()]
+        if not readers:
+            return torch.zeros(group.channels)  # says nothing
         scores = torch.full((group.channels,), torch.inf)
         worst = torch.zeros(())
-        while readers and scores.isfinite().sum() < self.share * group.channels:
+        while scores.isfinite().sum() < self.share * group.channels:
             losses = torch.stack([reader.losses() for reader in readers]).sum(0)
             losses[scores.isfinite()] = torch.inf
             least = losses.argsort()[: max(1, group.channels // PORTIONS)]
@@ -62,7 +64,7 @@ class _Reader:
         covariance.diagonal().add_(ridge * covariance.diagonal().mean())
         self.inverse = torch.linalg.inv(covariance).float()
         self.weights, self.energy = self.weights.float(), self.energy.float()
-        self.rows = reader.rows  # (channels, taps)
+        self.rows = reader.rows  # (channels, inputs of each)
         self.gone = torch.zeros(len(self.rows), dtype=torch.bool)
 
     def losses(self) -> Tensor:
@@ -71,7 +73,7 @@ class _Reader:
 
         blocks = self.inverse[self.rows[:, :, None], self.rows[:, None, :]]
         blocks[self.gone] = torch.eye(blocks.shape[-1])
-        own = self.weights[self.rows]  # (channels, taps, outputs)
+        own = self.weights[self.rows]  # (channels, inputs of each, outputs)
         lost: Tensor = (own * torch.linalg.solve(blocks, own)).sum((1, 2)) / self.energy
         return lost
 

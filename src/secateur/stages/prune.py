@@ -16,8 +16,8 @@ from secateur.store import artifact
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-VERSION = 1
-LIBRARIES = ("torch", "ultralytics", "torch-pruning")
+VERSION = 2
+LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,14 @@ class Yolo:
     def resolve_weights(self, weights: str) -> Path:
         return checkpoint.resolve(weights, self.folder / "weights")
 
+    def check_classes(self, weights: Path, classes: int) -> None:
+        known = len(checkpoint.load(weights).names)
+        if known != classes:
+            raise SpecError(
+                f"model.weights: {weights} knows {known} classes, the data set has {classes}; give weights that were "
+                "trained on these classes, or train from scratch with model=yolov8n_seg_scratch"
+            )
+
     def train_from_scratch(
         self, architecture: str, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
     ) -> None:
