@@ -73,6 +73,19 @@ def test_a_failed_run_is_told_too(folder: Path) -> None:
     assert (told["status"], told["error"]) == ("failed", "finetune: no space left on device")
 
 
+def test_a_failed_run_tells_the_rungs_that_it_had_reached(folder: Path) -> None:
+    journal, reached = Journal(folder), finished().rungs[0]
+    unpruned = replace(reached, rung=0)
+
+    journal.rung_finished(unpruned)
+    journal.rung_finished(reached)
+
+    told = journal.with_rungs(failed())
+    assert told.status == "failed"
+    assert (told.baseline, told.baseline_footprint) == (unpruned.tuned, unpruned.footprint)
+    assert told.rungs == (reached,)
+
+
 def test_the_candidates_files_come_into_the_runs_folder(folder: Path, report: RunReport) -> None:
     kept = Journal(folder).with_models(report)
 

@@ -133,10 +133,11 @@ def run_in_folder(config: DictConfig, folder: Path) -> RunReport:
         _point_latest(folder, Path(plain["outputs"]))
         report = journal.with_models(_run(spec, plain, header, screen, sinks))
     except SecateurError as error:
-        report = _failed(header, str(error), started)
+        report = journal.with_rungs(_failed(header, str(error), started))
     except (Exception, KeyboardInterrupt) as error:
+        report = journal.with_rungs(_failed(header, f"{type(error).__name__}: {error}", started))
         for sink in sinks:
-            sink.run_finished(_failed(header, f"{type(error).__name__}: {error}", started))
+            sink.run_finished(report)
         raise
     for sink in sinks:
         sink.run_finished(report)

@@ -21,6 +21,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.rungs: list[Rung] = []
 
     def stage_started(self, stage: str, label: str) -> None:
         """Nothing is known yet."""
@@ -32,7 +33,7 @@ class Journal:
             os.fsync(file.fileno())
 
     def rung_finished(self, rung: Rung) -> None:
-        """Its stages are recorded."""
+        self.rungs.append(rung)
 
     def run_finished(self, report: RunReport) -> None:
         plain = msgspec.json.encode(report_dict(report, self.folder))
@@ -40,6 +41,13 @@ class Journal:
             path.write_bytes(msgspec.json.format(plain, indent=2))
         with _whole(self.folder / "report.html") as path:
             path.write_text(render(report), encoding="utf-8")
+
+    def with_rungs(self, report: RunReport) -> RunReport:
+        """The report of a run that failed, with what it had found by then; rung 0 is the unpruned net."""
+        if not self.rungs:
+            return report
+        unpruned, *rungs = self.rungs
+        return replace(report, baseline_footprint=unpruned.footprint, baseline=unpruned.tuned, rungs=tuple(rungs))
 
     def with_models(self, report: RunReport) -> RunReport:
         """The same report, its candidates' files now in the run's own folder."""

@@ -38,6 +38,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     if weights:
         tools.detector.check_classes(weights, len(data.names))
     unpruned = start(spec, weights, data.data, stage)
+    stage.tell(Rung(0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
 
     rungs: list[Rung] = []
     smallest = unpruned

@@ -102,7 +102,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Rung:
-    """One step down the ladder: what was pruned, and what fine-tuning made of it."""
+    """One step down the ladder: what was pruned, and what fine-tuning made of it; rung 0 is the unpruned net."""
 
     rung: int
     target: float
