@@ -2,12 +2,10 @@
 
 import json
 import logging
-import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from secateur.ports import Tools
 from secateur.results import Artifact
 from secateur.stages import evaluate, finetune, prepare
 from secateur.store import artifact
+from tests.conftest import files_no_larger_than
 
 if TYPE_CHECKING:
     from secateur.adapters.yolo.door import Yolo
@@ -292,17 +291,6 @@ def test_a_gpu_that_is_not_there_gets_one_line(secateur: Run, folder: Path) -> N
 
     assert code == 2
     assert one_line(stderr) == "device='cuda': no CUDA device is available here; use device=cpu"
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """What a full disk is to a process: a write that goes so far and then fails."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_checkpoint_that_does_not_fit_on_the_disk_gets_one_line(

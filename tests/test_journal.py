@@ -1,5 +1,4 @@
 import json
-import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from secateur.journal import Journal
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport, StageRecord
 from secateur.store import artifact
+from tests.conftest import files_no_larger_than
 from tests.example_report import failed, finished
 
 MOMENT = "2026-11-22T16:00:10+00:00"
@@ -104,16 +104,11 @@ def test_the_report_names_the_files_from_the_runs_folder(folder: Path, report: R
     assert [candidate["file"] for candidate in told] == [f"models/{c.name}.onnx" for c in report.candidates]
 
 
-def test_what_does_not_fit_on_the_disk_leaves_nothing_half_written(
-    folder: Path, report: RunReport, request: pytest.FixtureRequest
-) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+def test_what_does_not_fit_on_the_disk_leaves_nothing_half_written(folder: Path, report: RunReport) -> None:
     journal = Journal(folder)
 
-    with pytest.raises(OSError, match="File too large"):
+    with files_no_larger_than(1_000), pytest.raises(OSError, match="File too large"):
         journal.with_models(report)
-    with pytest.raises(OSError, match="File too large"):
+    with files_no_larger_than(1_000), pytest.raises(OSError, match="File too large"):
         journal.run_finished(report)
     assert [path for path in folder.rglob("*") if path.is_file()] == []

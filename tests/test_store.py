@@ -1,13 +1,11 @@
 import hashlib
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from secateur.quantizers.int8_static import Int8Static
 from secateur.results import Artifact, Footprint
 from secateur.stages import prepare
 from secateur.store import PLACE, Store, artifact, artifacts, digest, digest_of
+from tests.conftest import files_no_larger_than
 
 BUILDER = """
 import sys, time
@@ -303,17 +302,6 @@ def test_a_damaged_entry_is_moved_aside_and_made_anew_with_a_warning(
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith(f"store: stage/{stored.key[:12]} is damaged (")
     assert store.get("stage", [1], Artifact, must_not_run).reused
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """What a full disk is to a process: a write that goes so far and then fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_file_that_does_not_fit_is_one_line_and_leaves_nothing_half_written(store: Store) -> None:
