@@ -314,5 +314,17 @@ def _now() -> int:
 def serve(uri: str, port: int) -> int:
     """MLflow's own pages on 127.0.0.1, until they are stopped; the exit code."""
     prepare(uri)
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--workers",
+        "1",
+        "--port",
+    ]
     return subprocess.run([*command, str(port)], check=False).returncode
