@@ -11,6 +11,8 @@ from secateur.edge.letterbox import letterbox, read_picture
 from secateur.ports import Progress
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from secateur.ports import Image
 
 
@@ -21,3 +23,11 @@ def training_pictures(data: Path, imgsz: int, count: int, seed: int, progress: P
     for done, path in enumerate(chosen, start=1):
         yield letterbox(read_picture(path), imgsz)
         progress(done, len(chosen))
+
+
+def training_tensor(data: Path, imgsz: int, count: int, seed: int, progress: Progress) -> Tensor:
+    """(count, 3, imgsz, imgsz); the same pictures, all together."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.concatenate(list(training_pictures(data, imgsz, count, seed, progress))))

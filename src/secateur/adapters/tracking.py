@@ -314,17 +314,6 @@ def _now() -> int:
 def serve(uri: str, port: int) -> int:
     """MLflow's own pages on 127.0.0.1, until they are stopped; the exit code."""
     prepare(uri)
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        uri,
-        "--host",
-        "127.0.0.1",
-        "--workers",
-        "1",
-        "--port",
-    ]
-    return subprocess.run([*command, str(port)], check=False).returncode
+    options = {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
+    command = [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
+    return subprocess.run(command, check=False).returncode

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.calibration import training_pictures
+from secateur.calibration import training_tensor
 from secateur.ports import Cut, Healer, Tools
 from secateur.results import Artifact
 from secateur.store import artifact
@@ -34,14 +34,10 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
-    import numpy as np
-    import torch
-
     load = tools.detector.load
     cut = Cut(load(inputs.weights.path), load(inputs.before.path), json.loads(inputs.kept.path.read_bytes()))
     images = inputs.healer.images
-    arrays = training_pictures(inputs.data.path, inputs.imgsz, images, inputs.seed, lambda *_: None)
-    pictures = torch.from_numpy(np.concatenate(list(arrays)))
+    pictures = training_tensor(inputs.data.path, inputs.imgsz, images, inputs.seed, lambda *_: None)
     inputs.healer.heal(cut, pictures, inputs.seed, tools.progress)
     tools.detector.save(cut.net, out / "healed.pt")
     return Outputs(artifact(out / "healed.pt"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.calibration import training_pictures
+from secateur.calibration import training_tensor
 from secateur.ports import Budget, Importance, Tools
 from secateur.results import Artifact, Footprint
 from secateur.specs import Evidence, Scope
@@ -82,10 +82,6 @@ def _accumulate_gradients(net: nn.Module, inputs: Inputs, tools: Tools) -> None:
 
 
 def _pictures(inputs: Inputs, tools: Tools) -> Tensor:
-    import numpy as np
-    import torch
-
     assert inputs.data and inputs.evidence and inputs.seed is not None
     count = inputs.evidence.batches * inputs.evidence.batch
-    arrays = training_pictures(inputs.data.path, inputs.imgsz, count, inputs.seed, tools.progress)
-    return torch.from_numpy(np.concatenate(list(arrays)))
+    return training_tensor(inputs.data.path, inputs.imgsz, count, inputs.seed, tools.progress)
