@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from secateur.results import Accuracy, Footprint, Rung, RunReport, StageRecord
+    from secateur.results import Accuracy, Footprint, Rung, RunReport, Sensitivity, StageRecord
     from secateur.specs import Scope, Training
 
     Image = NDArray[np.float32]  # (1, 3, height, width), RGB, 0–1
@@ -20,23 +20,28 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with (done, total) while a stage works."""
 
+Gauge = Callable[["nn.Module"], float]
+"""Share of the unpruned net's size, or time, that a net lacks."""
+
 
 # ---- parts: one file + one yaml each ------------------------------------------------------------
 
 
-Needs = Literal["weights", "gradients", "inputs"]
-"""What a criterion looks at: the net alone, the gradients of the training loss, or what each layer reads."""
+Needs = Literal["weights", "gradients", "squared_gradients", "inputs"]
+"""What a criterion looks at: the net alone, the gradients of the training loss, summed over pictures or each one's
+squared, or what each layer reads."""
 
 
 @dataclass(frozen=True)
 class Reader:
     """A layer that reads a group's channels, as a matrix.
 
-    `weights` is (inputs, outputs), `covariance` (inputs, inputs) of what it reads on calibration pictures, and `rows`
-    (channels, copies * taps) says which inputs belong to each of the group's channels.
+    `weights` is (inputs, outputs), `means` (inputs,) and `covariance` (inputs, inputs) are of what it reads on
+    calibration pictures, and `rows` (channels, copies * taps) says which inputs belong to each of the group's channels.
     """
 
     weights: Tensor
+    means: Tensor
     covariance: Tensor
     rows: Tensor
 
@@ -53,7 +58,10 @@ class GroupView(Protocol):
         """How many there are."""
 
     def torch_pruning(self, criterion: str, **options: Any) -> Tensor:
-        """Scores by the class of that name in `torch_pruning.importance`; (channels,)."""
+        """Scores by the class of that name in `torch_pruning.importance`; (channels,), zeros where it says nothing."""
+
+    def filters(self) -> Sequence[Tensor]:
+        """(channels, weights) of each layer that makes these channels."""
 
     def readers(self) -> Sequence[Reader]:
         """The layers that read these channels; none where the importance does not need `inputs`."""
@@ -68,13 +76,19 @@ class Importance(Protocol):
         """(channels,); larger = keep."""
 
 
+Flow = Callable[["nn.Module", "Tensor"], object]
+"""A forward pass in eval mode whose outputs nobody wants."""
+
+
 @dataclass(frozen=True)
 class Cut:
-    """A net that lost channels, the net as it was before, and the output channels that each layer still has."""
+    """A net that lost channels, the net as it was before, the output channels that each layer still has, and how
+    pictures are sent through either."""
 
     net: nn.Module
     before: nn.Module
     kept: dict[str, list[int]]
+    flow: Flow
 
 
 class Healer(Protocol):
@@ -133,6 +147,10 @@ class Runtime(Protocol):
     def threads(self) -> int:
         """Threads of one forward pass; 0: every core."""
 
+    @property
+    def round_to(self) -> int:
+        """Channel counts that are a multiple of this run best."""
+
     def version(self) -> str:
         """Version of the library."""
 
@@ -163,8 +181,9 @@ class Detector(Protocol):
         """A local checkpoint, downloaded where it is a published name; raises StageError where it is none, or is of
         another task."""
 
-    def check_classes(self, weights: Path, classes: int) -> None:
-        """Raises SpecError where the net knows another number of classes than the data set has."""
+    def check_fits(self, weights: Path, classes: int, labels: str) -> None:
+        """Raises SpecError where the net knows another number of classes than the data set has, or segments and that
+        has boxes only."""
 
     def train_from_scratch(
         self, architecture: str, data: Path, training: Training, imgsz: int, seed: int, out: Path, progress: Progress
@@ -183,39 +202,56 @@ class Detector(Protocol):
         """Writes the net as ONNX, batch 1, static shape."""
 
     def load(self, weights: Path) -> nn.Module:
-        """The net in FP32 on the CPU, each C2f unrolled into layers that can be pruned."""
+        """The net in FP32 on the CPU, its blocks unrolled into layers that can be pruned."""
 
     def save(self, net: nn.Module, out: Path) -> None:
         """Writes a checkpoint that plain Ultralytics opens."""
 
+    def flow(self, net: nn.Module, pictures: Tensor) -> None:
+        """A forward pass in eval mode without outputs, which holds no map longer than it is read."""
+
     def fixed_layers(self, net: nn.Module, head: bool) -> Sequence[nn.Module]:
-        """Layers whose outputs must keep their channels: the head's last ones, or all of it where `head` is not to
-        be pruned."""
+        """Layers whose outputs must keep their channels: those of `kept_layers`, and the head's last ones, or all of it
+        where `head` is not to be pruned."""
+
+    def kept_layers(self, net: nn.Module) -> Mapping[str, str]:
+        """Layers, by their path in the net, that cannot be pruned safely, each with the reason."""
 
     def accumulate_gradients(
         self, net: nn.Module, data: Path, imgsz: int, batches: int, batch: int, seed: int, progress: Progress
     ) -> None:
         """Adds up, in place, the gradients of the training loss over so many batches of plain training pictures."""
 
+    def accumulate_squared_gradients(
+        self, net: nn.Module, data: Path, imgsz: int, images: int, seed: int, progress: Progress
+    ) -> None:
+        """Leaves, in each parameter's `grad`, the mean square of the gradients that so many single pictures give."""
+
 
 @dataclass(frozen=True)
 class Budget:
-    """How small the net is to become: `target` is the share of the unpruned net's `unit` that is gone.
+    """How small the net is to become.
 
-    `widths` are the unpruned channels of each group that may be pruned, `macs` the unpruned net's.
+    `gone` says which share of the unpruned net's `unit` a net lacks; it is to come as near to `target` as `tolerance`,
+    or as it can. `widths` are the unpruned channels of each group that may be pruned, `fillers` so many portions are
+    tried one by one to come nearer.
     """
 
     target: float
     unit: str
+    gone: Gauge
     widths: dict[str, int]
-    macs: int
+    tolerance: float = 0.0
+    fillers: int = 0
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """The smaller net, and the output channels that each of its convolutions still has of the net before."""
+    """The smaller net, the share that is gone in the budget's unit, and the output channels that each convolution still
+    has of the net before."""
 
     net: nn.Module
+    gone: float
     kept: dict[str, list[int]]
 
 
@@ -237,11 +273,25 @@ class ChannelPruner(Protocol):
         budget: Budget,
         imgsz: int,
         pictures: Tensor | None = None,
+        sensitivity: Sensitivity | None = None,
     ) -> Pruned:
         """A smaller copy of the net; raises GraphError where the budget is out of reach.
 
-        `pictures` (n, 3, height, width) are for an importance that needs `inputs`.
+        `pictures` (n, 3, height, width) are for an importance that needs `inputs`, `sensitivity` for a scope of that
+        kind.
         """
+
+    def narrowed(
+        self,
+        net: nn.Module,
+        fixed: Sequence[nn.Module],
+        importance: Importance,
+        ratios: Sequence[float],
+        imgsz: int,
+        pictures: Tensor | None = None,
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Each group's name with a copy of the net in which it alone lost that share of its channels: all ratios of the
+        first group, all of the second, …"""
 
 
 class Sink(Protocol):

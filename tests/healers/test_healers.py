@@ -13,6 +13,7 @@ from torch import nn
 from secateur import plugins
 from secateur.adapters.channel_pruning import ChannelPruner
 from secateur.adapters.yolo.door import Yolo
+from secateur.budgets import counted
 from secateur.healers.batchnorm import Batchnorm
 from secateur.healers.least_squares import LeastSquares
 from secateur.importances.magnitude import Magnitude
@@ -42,7 +43,7 @@ def cut_pair() -> Cut:
         net.first.bias.copy_(before.first.bias[:1])
         net.second.weight.copy_(before.second.weight[:, :1])
         net.second.bias.copy_(before.second.bias)
-    return Cut(net, before, {"first": [0], "second": [0, 1, 2, 3, 4]})
+    return Cut(net, before, {"first": [0], "second": [0, 1, 2, 3, 4]}, forward)
 
 
 def test_least_squares_gives_back_what_a_redundant_channel_did() -> None:
@@ -60,7 +61,7 @@ def test_least_squares_leaves_a_net_that_lost_nothing_as_it_was(yolo: Yolo, seg_
     net, before = yolo.load(seg_checkpoint), yolo.load(seg_checkpoint)
     kept = {name: list(range(m.out_channels)) for name, m in net.named_modules() if hasattr(m, "out_channels")}
 
-    LeastSquares(images=4, positions=50).heal(Cut(net, before, kept), pictures(4), 0, no_progress)
+    LeastSquares(images=4, positions=50).heal(Cut(net, before, kept, forward), pictures(4), 0, no_progress)
 
     with torch.no_grad():
         torch.testing.assert_close(net(pictures(2))[0][0], before(pictures(2))[0][0], rtol=1e-2, atol=1e-2)
@@ -70,12 +71,17 @@ def test_batchnorm_counts_the_mean_and_variance_over_all_pictures() -> None:
     net = nn.Sequential(nn.BatchNorm2d(3)).train()
     seen = pictures(8) * 2 + 1
 
-    Batchnorm(images=8, batch=4).heal(Cut(net, net, {}), seen, 0, no_progress)
+    Batchnorm(images=8, batch=4).heal(Cut(net, net, {}, forward), seen, 0, no_progress)
 
     torch.testing.assert_close(net[0].running_mean, seen.mean((0, 2, 3)))
     halves = torch.stack([half.var((0, 2, 3)) for half in seen.split(4)])
     torch.testing.assert_close(net[0].running_var, halves.mean(0))
     assert net[0].momentum == 0.1
+
+
+def forward(net: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = net.eval()(pictures)
+    return found
 
 
 @pytest.fixture(params=plugins.names("healing"))
@@ -87,11 +93,14 @@ def healer(request: pytest.FixtureRequest) -> Healer:
 
 def cut_yolo(yolo: Yolo, weights: Path) -> Cut:
     before = yolo.load(weights)
-    Batchnorm().heal(Cut(before, before, {}), pictures(32), 0, no_progress)  # random weights, but right statistics
+    Batchnorm().heal(
+        Cut(before, before, {}, yolo.flow), pictures(32), 0, no_progress
+    )  # random weights, but right statistics
     fixed, pruner = yolo.fixed_layers(before, head=True), ChannelPruner()
-    budget = Budget(0.2, "macs", pruner.widths(before, fixed, IMGSZ), pruner.footprint(before, IMGSZ).macs)
+    widths = pruner.widths(before, fixed, IMGSZ)
+    budget = Budget(0.2, "macs", counted("macs", before, widths, IMGSZ, pruner), widths)
     made = pruner.prune(before, fixed, Magnitude(), Scope(), budget, IMGSZ)
-    return Cut(made.net, before, made.kept)
+    return Cut(made.net, before, made.kept, yolo.flow)
 
 
 def test_healing_changes_values_but_no_shape(yolo: Yolo, seg_checkpoint: Path, healer: Healer) -> None:

@@ -49,7 +49,7 @@ def test_a_data_set_is_written_and_counted(tools: Tools, out: Path) -> None:
     labels = {s: (out / "data" / "labels" / s).glob("*.txt") for s in ("train", "val")}
     lines = {split: sum(len(path.read_text().splitlines()) for path in paths) for split, paths in labels.items()}
     assert made.data == artifact(out / "data")
-    assert made.names == NAMES
+    assert (made.names, made.labels) == (NAMES, "polygons")
     assert (made.train_images, made.val_images) == (3, 2)
     assert (made.train_instances, made.val_instances) == (lines["train"], lines["val"])
 
@@ -96,9 +96,15 @@ def test_a_good_label_is_taken(line: str, root: Path, tools: Tools, out: Path) -
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("0 0 0 1 0", "no polygon: 4 numbers after the class, where 6, 8, 10, … are the corners' x y"),
-        ("0", "no polygon: 0 numbers after the class, where 6, 8, 10, … are the corners' x y"),
-        ("0 0 0 1 0 1 1 0.5", "no polygon: 7 numbers after the class, where 6, 8, 10, … are the corners' x y"),
+        ("0", "0 numbers after the class, where 4 are a box's x y w h, and 6, 8, 10, … a polygon's corners"),
+        (
+            "0 0 0 1 0 1 1 0.5",
+            "7 numbers after the class, where 4 are a box's x y w h, and 6, 8, 10, … a polygon's corners",
+        ),
+        (
+            "0 0.5 0.5 1 1",
+            "boxes among polygons, where Ultralytics would drop the polygons: give labels of one kind",
+        ),
         ("star 0 0 1 0 1 1", "not all numbers: 'star 0 0 1 0 1 1'"),
         ("0,0,0,1,0,1,1", "not all numbers: '0,0,0,1,0,1,1'"),
         ("5 0 0 1 0 1 1", "class 5 where data.yaml names 5 classes (0–4)"),
@@ -118,6 +124,43 @@ def test_a_bad_label_is_refused_with_its_file_and_line(
     with pytest.raises(StageError) as refusal:
         prepared(root, tools, out)
     assert str(refusal.value) == f"dataset: val/000001.txt line 2: {fault}"
+
+
+def with_boxes(root: Path) -> Path:
+    """The data set with one box a picture."""
+    for path in (root / "labels").rglob("*.txt"):
+        path.write_text("0 0.5 0.5 1 0.25\n")
+    return root
+
+
+def test_boxes_are_taken_too(root: Path, tools: Tools, out: Path) -> None:
+    made = prepared(with_boxes(root), tools, out)
+
+    assert (made.labels, made.train_instances, made.val_instances) == ("boxes", 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("0 0.5 0.5 0.2 0", "empty box: the last two numbers, its width and height, must be above 0"),
+        ("0 0.5 0.5 -0.005 1", "empty box: the last two numbers, its width and height, must be above 0"),
+        ("0 32 32 64 64", "box outside 0–1: its centre and size are fractions of the picture's width and height"),
+        ("0 0.5 nan 1 1", "box outside 0–1: its centre and size are fractions of the picture's width and height"),
+        ("5 0.5 0.5 1 1", "class 5 where data.yaml names 5 classes (0–4)"),
+        (
+            "0 0 0 1 0 1 1",
+            "polygons among boxes, where Ultralytics would drop the polygons: give labels of one kind",
+        ),
+    ],
+)
+def test_a_bad_label_among_boxes_is_refused_with_its_file_and_line(
+    line: str, fault: str, root: Path, tools: Tools, out: Path
+) -> None:
+    (with_boxes(root) / "labels" / "val" / "000001.txt").write_text(f"\n0 0.5 0.5 1 1\n{line}\n")
+
+    with pytest.raises(StageError) as refusal:
+        prepared(root, tools, out)
+    assert str(refusal.value) == f"dataset: val/000001.txt line 3: {fault}"
 
 
 def test_a_label_that_is_no_text_is_refused(root: Path, tools: Tools, out: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.ports import Cut, Progress
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from secateur.convolutions import Convolution, Moments, Positions
 
@@ -44,7 +44,7 @@ class LeastSquares:
         positions = Positions(self.positions, seed)
         with torch.no_grad():
             wanted = _outputs(cut, pictures, positions)
-            _mend(cut.net, wanted, pictures, positions, self.ridge, progress)
+            _mend(cut, wanted, pictures, positions, self.ridge, progress)
 
 
 def _outputs(cut: Cut, pictures: Tensor, positions: Positions) -> dict[str, list[Tensor]]:
@@ -69,23 +69,23 @@ def _outputs(cut: Cut, pictures: Tensor, positions: Positions) -> dict[str, list
 
     with hooked([layer.register_forward_hook(watch(name)) for name, layer in layers.items()]):
         for start in range(0, len(pictures), BATCH):
-            cut.before.eval()(pictures[start : start + BATCH])
+            cut.flow(cut.before, pictures[start : start + BATCH])
     return found
 
 
 def _mend(
-    net: nn.Module,
+    cut: Cut,
     wanted: dict[str, list[Tensor]],
     pictures: Tensor,
     positions: Positions,
     ridge: float,
     progress: Progress,
 ) -> None:
-    """Runs the net once over all pictures; each convolution is solved for as they reach it."""
+    """Sends all pictures through the net once; each convolution is solved for as they reach it."""
     from secateur.convolutions import convolutions, hooked
 
-    layers = convolutions(net)
-    norms = {f"{name}.conv": m.bn for name, m in net.named_modules() if hasattr(m, "conv") and hasattr(m, "bn")}
+    layers = convolutions(cut.net)
+    norms = {f"{name}.conv": m.bn for name, m in cut.net.named_modules() if hasattr(m, "conv") and hasattr(m, "bn")}
     done = 0
 
     def solve(name: str) -> Any:
@@ -97,7 +97,7 @@ def _mend(
         return before
 
     with hooked([layer.register_forward_pre_hook(solve(name)) for name, layer in layers.items()]):
-        net.eval()(pictures)
+        cut.flow(cut.net, pictures)
 
 
 def _moments(layer: Convolution, x: Tensor, wanted: list[Tensor], positions: Positions) -> Moments:

@@ -35,7 +35,8 @@ class Outputs:
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     load = tools.detector.load
-    cut = Cut(load(inputs.weights.path), load(inputs.before.path), json.loads(inputs.kept.path.read_bytes()))
+    kept = json.loads(inputs.kept.path.read_bytes())
+    cut = Cut(load(inputs.weights.path), load(inputs.before.path), kept, tools.detector.flow)
     images = inputs.healer.images
     pictures = training_tensor(inputs.data.path, inputs.imgsz, images, inputs.seed, lambda *_: None)
     inputs.healer.heal(cut, pictures, inputs.seed, tools.progress)

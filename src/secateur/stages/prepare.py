@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,10 @@ from secateur.ports import Dataset, Tools
 from secateur.results import Artifact
 from secateur.store import PLACE, artifact
 
-VERSION = 1
+VERSION = 2
 LIBRARIES: tuple[str, ...] = ()
 SPLITS = ("train", "val")
-TOLERANCE = 0.01  # outlines may touch the border, and rounding carries them over
+TOLERANCE = 0.01  # objects may touch the border, and rounding carries them over
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """`data` is a folder: data.yaml, images/{train,val} and labels/{train,val}."""
+    """`data` is a folder: data.yaml, images/{train,val} and labels/{train,val}; `labels` are polygons or boxes."""
 
     data: Artifact
     names: tuple[str, ...]
+    labels: str
     train_images: int
     val_images: int
     train_instances: int
@@ -45,12 +47,13 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     folder.mkdir()
     inputs.dataset.write(folder, tools.downloads)
     names = class_names(folder / "data.yaml")
-    instances = {split: _instances(folder, split, len(names)) for split in SPLITS}
+    labels, instances = _checked_labels(folder, len(names))
     pictures = {split: sorted((folder / "images" / split).iterdir()) for split in SPLITS}
     _decode_all([path for split in SPLITS for path in pictures[split]], tools)
     return Outputs(
-        artifact(folder), names, len(pictures["train"]), len(pictures["val"]), instances["train"], instances["val"]
-    )
+        artifact(folder), names, labels, len(pictures["train"]), len(pictures["val"]), instances["train"],
+        instances["val"],
+    )  # fmt: skip
 
 
 def class_names(data_yaml: Path) -> tuple[str, ...]:
@@ -58,32 +61,64 @@ def class_names(data_yaml: Path) -> tuple[str, ...]:
     return tuple(names[i] for i in sorted(names)) if isinstance(names, dict) else tuple(names)
 
 
-def _instances(folder: Path, split: str, classes: int) -> int:
-    count = sum(_checked_lines(path, classes) for path in sorted((folder / "labels" / split).glob("*.txt")))
-    if not count:
-        raise StageError(f"dataset: the {split} pictures have no labels at all")
-    return count
+def _checked_labels(folder: Path, classes: int) -> tuple[str, dict[str, int]]:
+    """What all the labels are, and how many each split has."""
+    first, counts = "", dict.fromkeys(SPLITS, 0)
+    for split in SPLITS:
+        for place, words in _label_lines(folder, split):
+            first = first or _kind(words)
+            if fault := _fault(words, classes) or _stranger(words, first):
+                raise StageError(f"dataset: {place}: {fault}")
+            counts[split] += 1
+        if not counts[split]:
+            raise StageError(f"dataset: the {split} pictures have no labels at all")
+    return first, counts
 
 
-def _checked_lines(path: Path, classes: int) -> int:
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    for number, line in enumerate(lines, start=1):
-        if fault := _fault(line.split(), classes):
-            raise StageError(f"dataset: {path.parent.name}/{path.name} line {number}: {fault}")
-    return len(lines)
+def _label_lines(folder: Path, split: str) -> Iterator[tuple[str, list[str]]]:
+    """Where each label is, and its words."""
+    for path in sorted((folder / "labels" / split).glob("*.txt")):
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+            if words := line.split():
+                yield f"{split}/{path.name} line {number}", words
+
+
+def _kind(words: list[str]) -> str:
+    return "boxes" if len(words) == 5 else "polygons"
+
+
+def _stranger(words: list[str], first: str) -> str | None:
+    """Why this label cannot stand among the others, or None."""
+    if (kind := _kind(words)) == first:
+        return None
+    return f"{kind} among {first}, where Ultralytics would drop the polygons: give labels of one kind"
 
 
 def _fault(words: list[str], classes: int) -> str | None:
-    """What is wrong with a label line, or None; a good one is a class and at least three points in 0–1."""
+    """What is wrong with a label line, or None; a good one is a class, and a box or three points or more, in 0–1."""
     try:
-        label, *points = map(float, words)
+        label, *values = map(float, words)
     except ValueError:
         return f"not all numbers: {' '.join(words)[:40]!r}"
     if not (label.is_integer() and 0 <= label < classes):
         return f"class {words[0]} where data.yaml names {classes} classes (0–{classes - 1})"
-    if len(points) < 6 or len(points) % 2:
-        return f"no polygon: {len(points)} numbers after the class, where 6, 8, 10, … are the corners' x y"
-    if not all(-TOLERANCE <= value <= 1 + TOLERANCE for value in points):
+    return _box_fault(values) if len(values) == 4 else _polygon_fault(values)
+
+
+def _box_fault(values: list[float]) -> str | None:
+    if not all(-TOLERANCE <= value <= 1 + TOLERANCE for value in values):
+        return "box outside 0–1: its centre and size are fractions of the picture's width and height"
+    if not min(values[2:]) > 0:
+        return "empty box: the last two numbers, its width and height, must be above 0"
+    return None
+
+
+def _polygon_fault(values: list[float]) -> str | None:
+    if len(values) < 6 or len(values) % 2:
+        return (
+            f"{len(values)} numbers after the class, where 4 are a box's x y w h, and 6, 8, 10, … a polygon's corners"
+        )
+    if not all(-TOLERANCE <= value <= 1 + TOLERANCE for value in values):
         return "points outside 0–1: corners are fractions of the picture's width and height"
     return None
 

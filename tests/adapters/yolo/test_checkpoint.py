@@ -1,17 +1,21 @@
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from ultralytics import YOLO
 
 from secateur.adapters.yolo import checkpoint
 from secateur.adapters.yolo.door import Yolo
-from secateur.errors import StageError
-from tests.conftest import IMGSZ
+from secateur.errors import SpecError, StageError
+from tests.conftest import IMGSZ, no_progress, prune
 
 WITHOUT_SECATEUR = """
 import sys
@@ -25,27 +29,70 @@ sys.meta_path.insert(0, Forbid())
 import torch
 from ultralytics import YOLO
 
-weights, picture, boxes = sys.argv[1:]
-found = YOLO(weights).predict(torch.load(picture), conf=0.0, imgsz=64, verbose=False)
-torch.save((found[0].boxes.data, found[0].masks.data), boxes)
+weights, data, picture = sys.argv[1:]
+found = YOLO(weights).predict(torch.load(picture), conf=0.0, imgsz=64, verbose=False)[0]
+scores = YOLO(weights).val(data=data, imgsz=64, rect=False, batch=16, workers=0, plots=False, verbose=False)
+YOLO(weights).export(format="onnx", imgsz=64, verbose=False)
+torch.save((found.boxes.data, found.masks.data, float(scores.box.map), float(scores.seg.map)), "found.pt")
 assert "secateur" not in sys.modules
 """
 
 
-def test_plain_ultralytics_predicts_the_same_with_a_pruned_checkpoint_where_secateur_is_not_installed(
-    pruned_checkpoint: Path, tmp_path: Path
-) -> None:
-    picture = torch.rand(1, 3, IMGSZ, IMGSZ, generator=torch.Generator().manual_seed(0))
-    torch.save(picture, tmp_path / "picture.pt")
-    here = YOLO(pruned_checkpoint).predict(picture, conf=0.0, imgsz=IMGSZ, verbose=False)[0]
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, trained_checkpoint: Path) -> Path:
+    """A net that finds something, with 0.15 of its MACs gone."""
+    out = tmp_path_factory.mktemp("pruned") / "pruned.pt"
+    yolo.save(prune(yolo, yolo.load(trained_checkpoint), target=0.15), out)
+    return out
 
-    command = [sys.executable, "-c", WITHOUT_SECATEUR, pruned_checkpoint, tmp_path / "picture.pt", tmp_path / "out.pt"]
-    subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"YOLO_CONFIG_DIR": str(tmp_path)})
 
-    boxes, masks = torch.load(tmp_path / "out.pt")
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, pruned: Path, easy_shapes: Path) -> Path:
+    """What stock Ultralytics makes of it where secateur is not installed: found.pt, pruned.onnx."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    shutil.copy(pruned, folder)
+    shutil.copytree(easy_shapes.parent, folder / "data")  # it leaves its caches beside the labels
+    torch.save(picture(), folder / "picture.pt")
+    command = [sys.executable, "-c", WITHOUT_SECATEUR, "pruned.pt", "data/data.yaml", "picture.pt"]
+    subprocess.run(command, check=True, cwd=folder, env=os.environ | {"YOLO_CONFIG_DIR": str(folder)})
+    return folder
+
+
+def picture() -> torch.Tensor:
+    return torch.rand(1, 3, IMGSZ, IMGSZ, generator=torch.Generator().manual_seed(0))
+
+
+def test_plain_ultralytics_predicts_the_same_where_secateur_is_not_installed(pruned: Path, elsewhere: Path) -> None:
+    here = YOLO(pruned).predict(picture(), conf=0.0, imgsz=IMGSZ, verbose=False)[0]
+
+    boxes, masks, *_ = torch.load(elsewhere / "found.pt")
     assert len(boxes)
     torch.testing.assert_close(boxes, here.boxes.data)
     torch.testing.assert_close(masks, here.masks.data)
+
+
+def test_plain_ultralytics_scores_the_same_where_secateur_is_not_installed(
+    yolo: Yolo, pruned: Path, easy_shapes: Path, elsewhere: Path
+) -> None:
+    here = yolo.evaluate(pruned, easy_shapes, IMGSZ, no_progress)
+
+    *_, box, mask = torch.load(elsewhere / "found.pt")
+    assert here.mask_map50_95
+    assert (box, mask) == pytest.approx((here.box_map50_95, here.mask_map50_95))
+
+
+def test_plain_ultralytics_exports_the_same_where_secateur_is_not_installed(
+    yolo: Yolo, pruned: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    yolo.export_onnx(pruned, IMGSZ, tmp_path / "pruned.onnx")
+
+    for here, there in zip(*map(outputs, (tmp_path / "pruned.onnx", elsewhere / "pruned.onnx")), strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-4)
+
+
+def outputs(model: Path) -> list[Any]:
+    session = onnxruntime.InferenceSession(model)
+    return session.run(None, {session.get_inputs()[0].name: picture().numpy()})
 
 
 def test_a_net_comes_back_as_it_was_saved_but_for_half_precision(yolo: Yolo, seg_checkpoint: Path, tmp_path: Path):
@@ -111,3 +158,20 @@ def test_weights_are_the_file_itself_where_there_is_one(yolo: Yolo, seg_checkpoi
 def test_weights_that_are_no_file_and_no_published_name_are_refused(yolo: Yolo, weights: str) -> None:
     with pytest.raises(StageError, match=f"no file '{weights}'"):
         yolo.resolve_weights(weights)
+
+
+def test_weights_that_know_other_classes_are_refused(yolo: Yolo, seg_checkpoint: Path) -> None:
+    yolo.check_fits(seg_checkpoint, 5, "polygons")
+
+    with pytest.raises(SpecError, match="seg.pt knows 5 classes, the data set has 4; give weights that were trained"):
+        yolo.check_fits(seg_checkpoint, 4, "polygons")
+
+
+def test_boxes_are_refused_for_a_net_that_segments(yolo: Yolo, seg_checkpoint: Path) -> None:
+    with pytest.raises(SpecError, match="seg.pt segments, the data set's labels are boxes; take a detector, such as"):
+        yolo.check_fits(seg_checkpoint, 5, "boxes")
+
+
+@pytest.mark.parametrize("labels", ["boxes", "polygons"])
+def test_a_detector_takes_boxes_and_polygons(yolo: Yolo, detect_checkpoint: Path, labels: str) -> None:
+    yolo.check_fits(detect_checkpoint, 5, labels)

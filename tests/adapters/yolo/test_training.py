@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,6 +136,28 @@ def test_a_training_that_diverges_ends_in_one_line(
     with pytest.raises(StageError, match="^training failed: .*NaN.*$"):
         tune(yolo, detect_checkpoint, shapes, explosive, tmp_path / "out.pt")
     assert not (tmp_path / "out.pt").exists()
+
+
+@pytest.fixture
+def boxes(shapes: Path, tmp_path: Path) -> Path:
+    """The data.yaml of the same pictures with a box in each."""
+    folder = Path(shutil.copytree(shapes.parent, tmp_path / "boxes"))
+    for path in (folder / "labels").rglob("*.txt"):
+        path.write_text("0 0.5 0.5 0.8 0.8\n")
+    return folder / "data.yaml"
+
+
+def test_a_detector_learns_from_boxes(
+    yolo: Yolo, detect_checkpoint: Path, boxes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    tuned = tune(yolo, detect_checkpoint, boxes, recipe(), tmp_path / "out.pt")
+
+    assert largest_change(convolutions(yolo.load(detect_checkpoint)), convolutions(tuned)) > 1e-4
+
+
+def test_a_net_that_segments_is_not_trained_on_boxes(yolo: Yolo, boxes: Path, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="^training failed: Segment dataset requires .+$"):
+        yolo.train_from_scratch("yolov8n-seg.yaml", boxes, recipe(), IMGSZ, 0, tmp_path / "out.pt", no_progress)
 
 
 def test_gradients_reach_every_convolution_and_leave_weights_and_statistics_alone(

@@ -5,20 +5,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules import C2f
+from ultralytics.nn.modules import C2PSA, C2f
 from ultralytics.nn.tasks import BaseModel, DetectionModel, SegmentationModel
 
 from secateur.adapters.yolo.unroll import unroll
 from tests.conftest import enliven_batchnorm
 
-# yolo11n has subclasses of C2f, which stay as they are
-ARCHITECTURES = {"yolov8n-seg.yaml": SegmentationModel, "yolov8n.yaml": DetectionModel, "yolo11n.yaml": DetectionModel}
+ARCHITECTURES = ("yolov8n-seg", "yolov8m-seg", "yolov8n", "yolo11n-seg", "yolo11n", "yolo26n-seg")
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def net(request: pytest.FixtureRequest) -> BaseModel:
     torch.manual_seed(0)
-    made = ARCHITECTURES[request.param](request.param, verbose=False)
+    kind = SegmentationModel if request.param.endswith("-seg") else DetectionModel
+    made = kind(f"{request.param}.yaml", verbose=False)
     enliven_batchnorm(made)
     return made
 
@@ -69,7 +69,7 @@ def test_an_unrolled_net_has_as_many_parameters(net: BaseModel) -> None:
 def test_an_unrolled_net_holds_only_classes_of_ultralytics_and_torch(net: BaseModel) -> None:
     unrolled = unroll(copy.deepcopy(net))
 
-    assert not [m for m in unrolled.modules() if type(m) is C2f]
+    assert not [m for m in unrolled.modules() if isinstance(m, C2f | C2PSA)]
     assert {type(m).__module__.split(".")[0] for m in unrolled.modules()} == {"torch", "ultralytics"}
 
 
@@ -79,3 +79,12 @@ def test_a_second_time_changes_nothing(net: BaseModel, picture: Tensor) -> None:
 
     assert [layer.f for layer in twice.model] == [layer.f for layer in once.model]
     assert_same_outputs(once.eval(), twice.eval(), picture)
+
+
+def test_a_layer_may_read_the_one_before_the_last(picture: Tensor) -> None:
+    """As YOLOv3-tiny's do."""
+    layers = [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "C2f", [8]], [-1, 1, "Conv", [8]], [-2, 1, "Conv", [8]]]
+    head = [[[2, 3], 1, "Detect", ["nc"]]]
+    net = DetectionModel({"nc": 1, "backbone": layers, "head": head}, verbose=False)
+
+    assert_same_outputs(copy.deepcopy(net).eval(), unroll(net).eval(), picture)

@@ -7,12 +7,14 @@ import tempfile
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.data.utils import check_det_dataset
 from ultralytics.utils import YAML
 
 from secateur.adapters.yolo import checkpoint, scoring, training
+from secateur.adapters.yolo.fixed import kept_layers, output_layers
+from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
 from secateur.errors import ExportError, SpecError, StageError
 from secateur.ports import Progress
@@ -49,12 +51,17 @@ class Yolo:
     def resolve_weights(self, weights: str) -> Path:
         return checkpoint.resolve(weights, self.folder / "weights")
 
-    def check_classes(self, weights: Path, classes: int) -> None:
-        known = len(checkpoint.load(weights).names)
-        if known != classes:
+    def check_fits(self, weights: Path, classes: int, labels: str) -> None:
+        net = checkpoint.load(weights)
+        if net.task == "segment" and labels == "boxes":
             raise SpecError(
-                f"model.weights: {weights} knows {known} classes, the data set has {classes}; give weights that were "
-                "trained on these classes, or train from scratch with model=yolov8n_seg_scratch"
+                f"model.weights: {weights} segments, the data set's labels are boxes; take a detector, such as "
+                "model=yolov8n, or a data set with polygons"
+            )
+        if len(net.names) != classes:
+            raise SpecError(
+                f"model.weights: {weights} knows {len(net.names)} classes, the data set has {classes}; give weights "
+                "that were trained on these classes, or train from scratch with model=yolov8n_seg_scratch"
             )
 
     def train_from_scratch(
@@ -98,18 +105,23 @@ class Yolo:
     def save(self, net: nn.Module, out: Path) -> None:
         checkpoint.save(net, out)
 
+    def flow(self, net: nn.Module, pictures: Tensor) -> None:
+        flow(net, pictures)
+
     def fixed_layers(self, net: nn.Module, head: bool) -> list[nn.Module]:
         last: nn.Module = net.model[-1]
-        return _output_layers(last) if head else [last]
+        kept = [net.get_submodule(path) for path in self.kept_layers(net)]
+        return kept + (output_layers(last) if head else [last])
+
+    def kept_layers(self, net: nn.Module) -> dict[str, str]:
+        return kept_layers(net)
 
     def accumulate_gradients(
         self, net: nn.Module, data: Path, imgsz: int, batches: int, batch: int, seed: int, progress: Progress
     ) -> None:
         training.accumulate_gradients(net, data, imgsz, batches, batch, seed, self.device, progress)
 
-
-def _output_layers(head: nn.Module) -> list[nn.Module]:
-    """The last layer of each branch of a Detect or Segment head, the DFL and the prototypes' last layer."""
-    branches = [branch for name in ("cv2", "cv3", "cv4") for branch in getattr(head, name, ())]
-    prototypes = [head.proto.cv3] if hasattr(head, "proto") else []
-    return [branch[-1] for branch in branches] + [head.dfl, *prototypes]
+    def accumulate_squared_gradients(
+        self, net: nn.Module, data: Path, imgsz: int, images: int, seed: int, progress: Progress
+    ) -> None:
+        training.accumulate_squared_gradients(net, data, imgsz, images, seed, self.device, progress)

@@ -15,6 +15,7 @@ from ultralytics.nn.tasks import BaseModel, DetectionModel, SegmentationModel, l
 from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import ModelEMA, init_seeds
 
+from secateur.convolutions import hooked
 from secateur.errors import StageError
 from secateur.ports import Progress
 from secateur.specs import Training
@@ -93,6 +94,19 @@ def accumulate_gradients(
             loss.sum().backward()
             progress(done, batches)
     net.cpu()
+
+
+def accumulate_squared_gradients(
+    net: BaseModel, data: Path, imgsz: int, images: int, seed: int, device: str, progress: Progress
+) -> None:
+    """Leaves the mean over single pictures of the squared gradients in each parameter's `grad`."""
+    net.zero_grad()
+    net.requires_grad_()
+    with hooked([parameter.register_hook(torch.square) for parameter in net.parameters()]):
+        accumulate_gradients(net, data, imgsz, images, 1, seed, device, progress)
+    for parameter in net.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= images
 
 
 def _endless(loader: Any) -> Any:

@@ -1,26 +1,30 @@
-"""C2f blocks as a row of stock layers, so that their channels can be pruned one by one.
+"""C2f, C3k2 and C2PSA blocks as a row of stock layers, so that their channels can be pruned one by one.
 
-A C2f chunks one convolution's output in two, which a dependency graph cannot follow (torch-pruning fails on it). Here
-the same arithmetic is spelled out in the net's own graph: two Conv halves, the Bottlenecks, a Concat and a Conv. The
+They chunk one convolution's output in two, which a dependency graph cannot follow (torch-pruning fails on it). Here
+the same arithmetic is spelled out in the net's own graph: two Conv halves, what lies between, a Concat and a Conv. The
 outputs stay equal to the bit, and a checkpoint holds nothing but classes that plain Ultralytics knows.
 """
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
-from ultralytics.nn.modules import C2f, Concat, Conv
+from ultralytics.nn.modules import C2PSA, C2f, C3k2, Concat, Conv
 from ultralytics.nn.tasks import BaseModel
+
+HALVING = (C2f, C3k2, C2PSA)
+"""Blocks that chunk; their subclasses may do something else."""
 
 
 def unroll(net: BaseModel) -> BaseModel:
-    """Replaces, in place, every plain C2f by its parts; does nothing to a net that has none."""
+    """Replaces, in place, every halving block by its parts; does nothing to a net that has none."""
     layers = _Layers()
     for index, layer in enumerate(list(net.model)):
         inputs = layers.renumbered(layer.f, index)
-        last = _spell_out(layer, inputs, layers) if type(layer) is C2f else layers.add(layer, inputs)
+        last = _spell_out(layer, inputs, layers) if type(layer) in HALVING else layers.add(layer, inputs)
         layers.moved[index] = last
     net.model = nn.Sequential(*layers.all)
     net.save = sorted({f for layer in net.model for f in _as_list(layer.f) if f != -1})
@@ -47,16 +51,17 @@ class _Layers:
         return [self._now(i, index) for i in inputs]
 
     def _now(self, source: int, index: int) -> int:
-        if source == -1:
-            return self.moved[index - 1] if index else -1
+        if source < 0:
+            return self.moved[index + source] if index else source
         return self.moved[source]
 
 
-def _spell_out(block: C2f, source: int | list[int], layers: _Layers) -> int:
-    branches = [layers.add(half, source) for half in _halves(block.cv1)]
-    for bottleneck in block.m:
-        branches.append(layers.add(bottleneck, branches[-1]))
-    return layers.add(block.cv2, layers.add(Concat(1), branches))
+def _spell_out(block: C2f | C2PSA, source: int | list[int], layers: _Layers) -> int:
+    first, *row = (layers.add(half, source) for half in _halves(block.cv1))
+    for part in block.m:
+        row.append(layers.add(part, row[-1]))
+    joined = row if isinstance(block, C2f) else row[-1:]  # a C2PSA passes on the end of the row only
+    return layers.add(block.cv2, layers.add(Concat(1), [first, *joined]))
 
 
 def _halves(conv: Conv) -> list[Conv]:
@@ -78,6 +83,11 @@ def _part(conv: Conv, channels: slice) -> Conv:
 
 def _slice(values: torch.Tensor, channels: slice) -> torch.Tensor:
     return values[channels].clone()
+
+
+def sources(layer: Any) -> list[int]:
+    """Indices of the layers that it reads; -1 is the picture."""
+    return [layer.i - 1 if source == -1 else source for source in _as_list(layer.f)]
 
 
 def _as_list(inputs: int | list[int]) -> list[int]:
