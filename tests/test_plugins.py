@@ -22,7 +22,10 @@ every_yaml = pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.par
 
 
 def settings(path: Path) -> dict[str, Any]:
-    return {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "name"}
+    """A part's values; those that it takes from the run (`${seed}`) are the run's."""
+    plain, run = yaml.safe_load(path.read_text()), yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())
+    taken = {key: run.get(value[2:-1], value) for key, value in plain.items() if str(value).startswith("${")}
+    return {key: value for key, value in (plain | taken).items() if key != "name"}
 
 
 def fields_of(path: Path) -> dict[str, Field[Any]]:

@@ -146,8 +146,8 @@ class Moments:
         return self.cross / self.samples - torch.outer(self.mean_x, self.mean_y)
 
 
-def input_covariances(net: nn.Module, pictures: Tensor, positions: Positions) -> dict[str, Tensor]:
-    """(inputs, inputs) of each convolution, over what it reads when these pictures go through the net."""
+def input_moments(net: nn.Module, pictures: Tensor, positions: Positions) -> dict[str, Moments]:
+    """Of each convolution, over what it reads when these pictures go through the net."""
     moments = {name: Moments() for name in convolutions(net)}
     start = 0
 
@@ -162,4 +162,4 @@ def input_covariances(net: nn.Module, pictures: Tensor, positions: Positions) ->
     with torch.no_grad(), hooked([layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]):
         for start in range(0, len(pictures), BATCH):
             net.eval()(pictures[start : start + BATCH])
-    return {name: found.covariance() for name, found in moments.items()}
+    return moments

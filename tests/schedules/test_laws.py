@@ -1,16 +1,20 @@
 """What must hold for every schedule in the folder, then each one's numbers."""
 
-from dataclasses import fields
+import re
 from itertools import pairwise
 from typing import Any
 
 import pytest
+import yaml
 
 from secateur import plugins
 from secateur.ports import Schedule
+from secateur.schedules.cubic import Cubic
 from secateur.schedules.geometric import Geometric
+from secateur.schedules.ladder import Ladder
 from secateur.schedules.linear import Linear
 from secateur.schedules.one_shot import OneShot
+from tests.conftest import ROOT
 
 NAMES = plugins.names("schedule")
 TARGETS = [0.05, 0.3, 1 / 3, 0.7, 0.95]
@@ -18,9 +22,11 @@ STEPS = [1, 2, 3, 10]
 
 
 def make(name: str, target: float, steps: int) -> Schedule:
-    part: type[Any] = plugins.load("schedule", name)
-    stepped = {"steps": steps} if "steps" in {field.name for field in fields(part)} else {}
-    return part(target=target, unit="macs", **stepped)
+    """By its yaml, where target and steps are not in question."""
+    values = yaml.safe_load((ROOT / f"conf/schedule/{name}.yaml").read_text())
+    part: type[Any] = plugins.load("schedule", values.pop("name"))
+    asked = {"target": target, "steps": steps, "shares": tuple(values.get("shares", ()))}
+    return part(**values | {key: value for key, value in asked.items() if key in values})
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -46,13 +52,13 @@ def test_a_target_outside_0_and_1_is_refused(name: str, target: float) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, -1])
-@pytest.mark.parametrize("part", [Linear, Geometric])
+@pytest.mark.parametrize("part", [Linear, Geometric, Cubic])
 def test_less_than_one_step_is_refused(part: type[Any], steps: int) -> None:
     with pytest.raises(ValueError, match=f"^steps must be 1 or more, got {steps}$"):
         part(target=0.3, unit="macs", steps=steps)
 
 
-@pytest.mark.parametrize("part", [Linear, Geometric])
+@pytest.mark.parametrize("part", [Linear, Geometric, Cubic])
 def test_a_schedule_has_as_many_rungs_as_steps(part: type[Any]) -> None:
     assert len(part(target=0.3, unit="macs", steps=7).rungs()) == 7
 
@@ -84,3 +90,24 @@ def test_the_first_of_geometric_steps_takes_most() -> None:
 
     taken = [high - low for low, high in pairwise(rungs)]
     assert taken == sorted(taken, reverse=True)
+
+
+def test_cubic_leaves_the_cube_of_the_way_that_is_left() -> None:
+    # by hand: 0.8 · (1 - (1/2)³) = 0.8 · 7/8
+    assert Cubic(target=0.8, unit="macs", steps=2).rungs() == (0.7, 0.8)
+    # by hand: 0.54 · (1 - (2/3)³) = 0.54 · 19/27, 0.54 · (1 - (1/3)³) = 0.54 · 26/27
+    assert Cubic(target=0.54, unit="macs", steps=3).rungs() == (0.38, 0.52, 0.54)
+
+
+@pytest.mark.parametrize(
+    ("target", "rungs"),
+    [(0.05, (0.05,)), (0.1, (0.1,)), (0.25, (0.1, 0.2, 0.25)), (0.3, (0.1, 0.2, 0.3)), (0.6, (0.1, 0.2, 0.3, 0.6))],
+)
+def test_a_ladder_is_climbed_up_to_the_target(target: float, rungs: tuple[float, ...]) -> None:
+    assert Ladder(target=target, unit="macs", shares=(0.1, 0.2, 0.3)).rungs() == rungs
+
+
+@pytest.mark.parametrize("shares", [[0.2, 0.1], [0.1, 0.1], [0.0, 0.1], [0.5, 1.0]])
+def test_shares_that_do_not_rise_between_0_and_1_are_refused(shares: list[float]) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(f'shares must rise within (0, 1), got {shares}')}$"):
+        Ladder(target=0.3, unit="macs", shares=tuple(shares))

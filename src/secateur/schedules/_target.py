@@ -11,7 +11,7 @@ class Target:
     """`target` is the share of the unpruned net's `unit` that is gone in the end."""
 
     target: float
-    unit: Literal["channels", "macs"]
+    unit: Literal["channels", "macs", "params", "latency"]
 
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
