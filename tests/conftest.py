@@ -125,12 +125,13 @@ def prune(
 ) -> nn.Module:
     """As the prune stage does it: `target` is a share of `original`, which is `net` where none is given."""
     from secateur.adapters.channel_pruning import ChannelPruner
+    from secateur.budgets import counted
     from secateur.importances.magnitude import Magnitude
     from secateur.ports import Budget
 
     pruner, scope, original = ChannelPruner(), scope or Scope(), original or net
     widths = pruner.widths(original, yolo.fixed_layers(original, scope.head), IMGSZ)
-    budget = Budget(target, unit, widths, pruner.footprint(original, IMGSZ).macs)
+    budget = Budget(target, unit, counted(unit, original, widths, IMGSZ, pruner), widths)
     fixed = yolo.fixed_layers(net, scope.head)
     return pruner.prune(net, fixed, importance or Magnitude(), scope, budget, IMGSZ, pictures(8)).net
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from secateur.store import artifact
 from tests.conftest import files_no_larger_than
 
 if TYPE_CHECKING:
+    from ultralytics.nn.tasks import BaseModel
+
     from secateur.adapters.yolo.door import Yolo
 
 Run = Callable[..., tuple[int, str]]
@@ -79,6 +82,14 @@ def report(folder: Path) -> dict[str, Any]:
     return told
 
 
+def failed(folder: Path, line: str) -> None:
+    """Checks that the run tells so, keeps what it had found, and left nothing half-made."""
+    told = report(folder)
+    assert (told["run"]["status"], told["run"]["error"]) == ("failed", line)
+    assert told["baseline"]["macs"] > 0
+    assert half_made(folder) == []
+
+
 def half_made(folder: Path) -> list[Path]:
     return [*folder.glob("outputs/store/.tmp/*"), *folder.glob("outputs/**/*.part")]
 
@@ -87,7 +98,7 @@ def half_made(folder: Path) -> list[Path]:
 
 MISTYPED = [
     ("importance=magnitud", "no importance named 'magnitud'; there are * did you mean 'magnitude'?"),
-    ("model=yolov9", "no model named 'yolov9'; there are yolov8n_seg, yolov8n_seg_scratch, yolov8n_seg_shapes"),
+    ("model=yolov9", "no model named 'yolov9'; there are * did you mean 'yolov8n'?"),
     ("+study=quickstrt", "no study named 'quickstrt'; there are * did you mean 'quickstart'?"),
     ("schedul=linear", "unknown key 'schedul'; see what there is with: secateur run --cfg job"),
     ("schedule.stpes=3", "unknown key 'schedule.stpes'; see what there is with: secateur run --cfg job"),
@@ -99,11 +110,16 @@ MISTYPED = [
     ("imgsz=null", "imgsz: expected int, got null (value: None)"),
     ("scope.head=3", "scope.head: expected bool, got int (value: 3)"),
     ("finetune.optimizer=Adamm", "finetune.optimizer must be one of SGD, Adam, AdamW, MuSGD, got 'Adamm'"),
-    ("schedule.unit=params", "schedule.unit must be one of channels, macs, got 'params'"),
+    ("schedule.unit=flops", "schedule.unit must be one of channels, macs, params, latency, got 'flops'"),
     ("schedule.target=0", "schedule.target must be in (0, 1), got 0.0"),
     ("schedule.target=1", "schedule.target must be in (0, 1), got 1.0"),
     ("schedule.target=-0.3", "schedule.target must be in (0, 1), got -0.3"),
     ("schedule.target=30", "schedule.target must be in (0, 1), got 30.0"),
+    ("patience=-1", "patience must be 0 or more rungs, got -1"),
+    ("sensitivity.ratios=[0.5,0.2]", "sensitivity.ratios must rise within (0, 1), got [0.5, 0.2]"),
+    ("sensitivity.ratios=[]", "sensitivity.ratios must rise within (0, 1), got []"),
+    ("scope.kind=lokal", "scope.kind must be one of local, global, isomorphic, sensitivity, got 'lokal'"),
+    ("scope.keep=model.0.*", "scope.keep: expected array, got str (value: 'model.0.*')"),
     ("max_map_drop=0", "max_map_drop must be in (0, 1], got 0.0"),
     ("max_map_drop=2", "max_map_drop must be in (0, 1], got 2.0"),
     ("imgsz=100", "imgsz must be a multiple of 32, got 100"),
@@ -125,6 +141,33 @@ def test_a_mistyped_override_gets_one_line_and_leaves_no_trace(
     assert code == 2
     assert one_line(stderr).startswith(start)
     assert one_line(stderr).endswith(end)
+    assert list(folder.iterdir()) == []
+
+
+def test_rungs_that_do_not_rise_get_one_line_and_leave_no_trace(secateur: Run, folder: Path) -> None:
+    code, stderr = secateur("run", "schedule=ladder", "schedule.shares=[0.3,0.1]")
+
+    assert (code, one_line(stderr)) == (2, "schedule.shares must rise within (0, 1), got [0.3, 0.1]")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("sensitivity.ratio=[0.5]", "unknown key 'sensitivity.ratio'; see what there is with: secateur run --cfg job"),
+        ("sensitivity.ratios=[0.5,0.2]", "sensitivity.ratios must rise within (0, 1), got [0.5, 0.2]"),
+        ("importance=magnitud", "no importance named 'magnitud'; there are "),
+        ("nonsense", "Error parsing override 'nonsense'"),
+        ("dataset=yolo_folder", "dataset.root is not set; give it on the command line: dataset.root=…"),
+        ("model.weights=none/best.pt", "model.weights: no file 'none/best.pt'"),
+    ],
+    ids=str,
+)
+def test_sensitivity_refuses_what_a_run_refuses(override: str, line: str, secateur: Run, folder: Path) -> None:
+    code, stderr = secateur("sensitivity", override)
+
+    assert code == 2
+    assert one_line(stderr).startswith(line)
     assert list(folder.iterdir()) == []
 
 
@@ -202,7 +245,15 @@ def a_class_too_many(data: Path) -> None:
 
 
 def no_polygon(data: Path) -> None:
+    (data / "labels" / "val" / "000001.txt").write_text("0 0.5 0.5 0.1\n")
+
+
+def a_box(data: Path) -> None:
     (data / "labels" / "val" / "000001.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+
+
+def no_training_labels(data: Path) -> None:
+    shutil.rmtree(data / "labels" / "train")
 
 
 def no_picture(data: Path) -> None:
@@ -213,7 +264,9 @@ def no_picture(data: Path) -> None:
     ("spoil", "line"),
     [
         (a_class_too_many, "dataset: train/000000.txt line 1: class 1 where data.yaml names 1 classes (0–0)"),
-        (no_polygon, "dataset: val/000001.txt line 1: no polygon: 4 numbers after the class, where 6, 8, 10, …"),
+        (no_polygon, "dataset: val/000001.txt line 1: 3 numbers after the class, where 4 are a box's x y w h, and"),
+        (a_box, "dataset: val/000001.txt line 1: boxes among polygons, where Ultralytics would drop the polygons: "),
+        (no_training_labels, "dataset: the train pictures have no labels at all"),
         (no_picture, "cannot read the picture "),
     ],
 )
@@ -221,7 +274,7 @@ def test_data_that_cannot_be_used_get_one_line(
     spoil: Callable[[Path], None], line: str, data: Path, secateur: Run, folder: Path
 ) -> None:
     spoil(data)
-    own = ["model=yolov8n_seg_scratch", "dataset=yolo_folder", f"dataset.root={data}"]
+    own = ["model=yolov8n_seg_scratch", "dataset=yolo_folder", f"dataset.root={data}", "importance=taylor"]
     code, stderr = secateur("run", *own, "imgsz=64", "tracking=none")
 
     assert code == 2
@@ -280,6 +333,59 @@ def test_weights_that_cannot_be_used_get_one_line(
     assert report(folder)["run"]["status"] == "failed"
     assert half_made(folder) == []
     assert not (folder / "outputs" / "store" / "baseline").exists()
+
+
+NO_GROUP = "the net has no group of channels that may be pruned; allow some with scope.keep or scope.head"
+UNCUTTABLE = [
+    (["scope.keep=[*]"], NO_GROUP),
+    (["scope.keep=[*]", "schedule.unit=channels"], NO_GROUP),
+    (["scope.keep=[modle.0.*]"], "scope.keep: 'modle.0.*' matches no layer; there are model.0.conv, * up to model.*"),
+    (
+        ["schedule=one_shot", 'scope.keep=["model.[2-9]*"]', "scope.head=false"],
+        "0.3 of the macs is out of reach: at most 0.* can go; lower schedule.target, or allow more with scope.max*",
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "line"), UNCUTTABLE, ids=["all kept", "all kept", "no layer", "out of reach"])
+def test_a_cut_that_cannot_be_made_gets_one_line_and_keeps_what_was_done(
+    overrides: list[str], line: str, seg_checkpoint: Path, secateur: Run, folder: Path
+) -> None:
+    code, stderr = secateur("run", *TINY, f"model.weights={seg_checkpoint}", *overrides)
+
+    assert code == 2
+    assert fnmatchcase(one_line(stderr), line)
+    failed(folder, one_line(stderr))
+
+
+@pytest.mark.parametrize("command", ["run", "sensitivity"])
+def test_a_net_without_channels_to_prune_gets_one_line(command: str, yolo: "Yolo", secateur: Run, folder: Path) -> None:
+    yolo.save(net_of_unknown_blocks(), folder / "unknown.pt")
+    code, stderr = secateur(command, *TINY, "model.weights=unknown.pt", "scope.head=false")
+
+    assert (code, one_line(stderr)) == (2, NO_GROUP)
+    assert half_made(folder) == []
+
+
+def net_of_unknown_blocks() -> "BaseModel":
+    from ultralytics.nn.tasks import DetectionModel
+
+    blocks = [[-1, 1, "C2fCIB", [16, True]], [-1, 1, "nn.MaxPool2d", [2, 2]], [-1, 1, "C2fCIB", [16, True]]]
+    net = DetectionModel({"nc": 5, "backbone": blocks, "head": [[[2], 1, "Detect", ["nc"]]]}, verbose=False)
+    net.task = "detect"
+    return net
+
+
+@pytest.mark.slow
+def test_a_latency_that_the_smallest_net_does_not_reach_gets_one_line(
+    seg_checkpoint: Path, secateur: Run, folder: Path
+) -> None:
+    clock = ["schedule=one_shot", "schedule.unit=latency", "schedule.target=0.99"]
+    code, stderr = secateur("run", *TINY, f"model.weights={seg_checkpoint}", *clock)
+
+    assert code == 2
+    assert one_line(stderr).startswith("0.99 of the latency is out of reach: at most 0.")
+    failed(folder, one_line(stderr))
 
 
 def test_a_gpu_that_is_not_there_gets_one_line(secateur: Run, folder: Path) -> None:

@@ -107,7 +107,12 @@ def test_a_scopes_keys_are_its_fields(path: Path) -> None:
 
 
 def test_a_local_scope_is_the_default_one() -> None:
-    assert Scope(**values("scope/local.yaml")) == Scope()
+    assert check(["scope=local"]).scope == Scope()
+
+
+def test_a_scope_rounds_to_what_the_runtime_likes() -> None:
+    assert check(["runtime.round_to=16"]).scope.round_to == 16
+    assert check(["runtime.round_to=16", "scope.round_to=4"]).scope.round_to == 4
 
 
 def test_a_trainings_keys_are_its_fields() -> None:

@@ -69,20 +69,24 @@ class Place:
     def latest(self) -> Path:
         return (self.outputs / "latest").resolve()
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, command: str = "run") -> subprocess.Popen[str]:
         for name in ("work", "home", "temporary"):
             (self.top / name).mkdir(exist_ok=True)
         own = {"HOME": str(self.top / "home"), "TMPDIR": str(self.top / "temporary")}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("YOLO", "ULTRALYTICS", "ORT", "XDG"))}
         return subprocess.Popen(
-            [SECATEUR, "run", *arguments, f"outputs={self.outputs}"], cwd=self.top / "work", env=inherited | own,
+            [SECATEUR, command, *arguments, f"outputs={self.outputs}"], cwd=self.top / "work", env=inherited | own,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def run(self, *arguments: str) -> Run:
-        process = self.start(*arguments)
+    def say(self, *arguments: str, command: str = "run") -> str:
+        process = self.start(*arguments, command=command)
         said, errors = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0, errors
+        return said
+
+    def run(self, *arguments: str) -> Run:
+        said = self.say(*arguments)
         return Run(self.latest, said)
 
 
@@ -193,10 +197,15 @@ def test_each_candidates_file_is_the_one_that_was_measured(first: Run) -> None:
         assert len(content) == candidate["size_bytes"]
 
 
-def test_the_models_are_the_candidates_and_nothing_else(first: Run) -> None:
+def test_the_models_are_the_candidates_and_the_checkpoints_they_were_made_of(first: Run) -> None:
     names = {candidate["name"] for candidate in first.report["candidates"]}
 
-    assert {path.stem for path in (first.folder / "models").iterdir()} == names
+    assert {path.name for path in (first.folder / "models").iterdir()} == {
+        *(f"{name}.onnx" for name in names),
+        "baseline.pt",
+        "pruned.pt",
+    }
+    assert first.report["checkpoints"] == {"baseline": "models/baseline.pt", "pruned": "models/pruned.pt"}
 
 
 def test_the_page_shows_every_candidate(first: Run) -> None:
@@ -355,6 +364,46 @@ def test_a_rung_that_loses_more_than_allowed_is_refused_and_the_last_accepted_ne
     assert "rung 1 loses more than max_map_drop" in run.said
 
 
+def test_patience_lets_a_run_go_on_past_a_rung_that_loses_too_much(
+    place: Place, trained_checkpoint: Path, easy_shapes: Path
+) -> None:
+    own = [f"model.weights={trained_checkpoint}", "dataset=yolo_folder", f"dataset.root={easy_shapes.parent}"]
+    steep = "schedule=ladder schedule.shares=[0.6,0.7] schedule.target=0.8 quantization=fp32".split()
+    harsh = ["finetune=none", "max_map_drop=0.005", "patience=1", "tracking=none"]
+
+    run = place.run(*BRIEF, *own, *steep, *harsh)
+
+    assert [rung["target"] for rung in run.report["rungs"]] == [0.6, 0.7]  # the second miss in a row ends it
+    assert run.report["selected"] == "baseline-fp32"
+
+
+def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: Path) -> None:
+    own = [f"model.weights={detect_checkpoint}", "imgsz=160", "schedule.unit=latency", "schedule.target=0.4"]
+    run = place.run(*BRIEF, *FEW, "dataset.train=12", *ONE_RUNG, *own, "finetune=none", "tracking=none")
+
+    (rung,) = run.report["rungs"]
+    assert rung["reached"] == pytest.approx(0.4, abs=0.12)  # the clock is coarse here, and portions are large
+    assert rung["trials"]
+    assert "nets were timed on the way" in run.said
+
+
+def test_sensitivity_is_told_as_a_table_and_a_page_and_kept_in_the_store(
+    place: Place, trained_checkpoint: Path, easy_shapes: Path
+) -> None:
+    own = [f"model.weights={trained_checkpoint}", "dataset=yolo_folder", f"dataset.root={easy_shapes.parent}"]
+    few = ["sensitivity.ratios=[0.5]", "sensitivity.images=8", "imgsz=64"]
+    few += ['scope.keep=["model.[2-9]*","model.1[0-9]*"]']  # quoted: a bracket is Hydra's
+
+    said = place.say(*own, *few, command="sensitivity")
+    again = place.say(*own, *few, command="sensitivity")
+
+    folder = next(place.outputs.glob("sensitivity/*"))
+    assert (folder / "sensitivity.csv").read_text().startswith("group,0.5\nmodel.0.conv,")
+    assert "model.1.conv" in (folder / "sensitivity.html").read_text()
+    assert "sensitivity.html" in said
+    assert "↺ sensitivity" in again
+
+
 @pytest.fixture(scope="module")
 def sweep(place: Place, detect_checkpoint: Path) -> list[Run]:
     """Its jobs, the second of which wants to prune more; no other run has this net, a detector."""
@@ -393,7 +442,7 @@ def test_a_run_that_cannot_be_done_says_so_everywhere(place: Place, first: Run, 
 
     error = failed.report["run"]["error"]
     assert process.returncode == 2
-    assert error.startswith("schedule.target=0.99 is out of reach: at most 0.")
+    assert error.startswith("0.99 of the macs is out of reach: at most 0.")
     assert errors == f"secateur: {error}\n"
     assert failed.report["run"]["status"] == "failed"
     _, run = tracked(failed.folder)

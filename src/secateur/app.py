@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,13 +34,14 @@ from omegaconf.errors import OmegaConfBaseException
 from secateur import plugins
 from secateur.errors import SecateurError, SpecError, StageError
 from secateur.results import RunHeader, RunReport
-from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Training
+from secateur.specs import Benchmark, Evidence, Model, Probes, RunSpec, Scope, Training
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from secateur.console import Screen
-    from secateur.ports import Sink
+    from secateur.ports import Sink, Tools
+    from secateur.store import Store
 
 PARTS = ("dataset", "importance", "schedule", "healing", "quantization", "runtime")
 VALUES: dict[str, Any] = {
@@ -47,8 +49,10 @@ VALUES: dict[str, Any] = {
     "model": Model,
     "evidence": Evidence,
     "scope": Scope,
+    "sensitivity": Probes,
     "finetune": Training,
     "max_map_drop": float | None,
+    "patience": int,
     "benchmark": Benchmark,
     "imgsz": int,
     "seed": int,
@@ -101,11 +105,41 @@ def main(arguments: list[str]) -> int:
 
 def check(overrides: list[str]) -> RunSpec:
     """The run that the overrides ask for, without starting it; raises SpecError in one line."""
-    Plugins.instance().register(StudySearchPath)
-    with _in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        spec = to_spec(_plain(_compose(overrides)))
+    spec = to_spec(_composed(overrides))
     _check_places(spec)
     return spec
+
+
+def sensitivity(overrides: list[str]) -> int:
+    """Measures what each group of channels costs alone, and writes it as a table and a page; 0, or 2 on a failure."""
+    from rich.console import Console
+
+    from secateur import pipeline
+    from secateur.console import Screen
+    from secateur.journal import Journal
+    from secateur.reporting import sensitivity as pages
+
+    plain = _composed(overrides)
+    spec = to_spec(plain)
+    _check_places(spec)
+    folder = Path(plain["outputs"]) / "sensitivity" / f"{datetime.now():%Y%m%d-%H%M%S-%f}_{spec.name}"
+    screen = Screen(Console())
+    with _in_one_line():
+        folder.mkdir(parents=True)
+        sinks: list[Sink] = [Journal(folder), screen]
+        tools, store = _workshop(plain, screen)
+        found = pipeline.sensitivities(spec, tools, store, sinks)
+        (folder / "sensitivity.csv").write_text(pages.to_csv(found))
+        (folder / "sensitivity.html").write_text(pages.page(found, _sensitivity_facts(spec, overrides)))
+    screen.console.print(pages.table(found, limit=20))
+    _say_where_sensitivity(screen.console, folder)
+    return 0
+
+
+def _composed(overrides: list[str]) -> dict[str, Any]:
+    Plugins.instance().register(StudySearchPath)
+    with _in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        return _plain(_compose(overrides))
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -147,8 +181,15 @@ def run_in_folder(config: DictConfig, folder: Path) -> RunReport:
 
 
 def _run(spec: RunSpec, plain: dict[str, Any], header: RunHeader, screen: Screen, sinks: list[Sink]) -> RunReport:
-    """Wires the doors to the pipeline; torch is first imported here."""
+    """Wires the doors to the pipeline."""
     from secateur import pipeline
+
+    tools, store = _workshop(plain, screen)
+    return pipeline.run(spec, header, tools, store, sinks)
+
+
+def _workshop(plain: dict[str, Any], screen: Screen) -> tuple[Tools, Store]:
+    """The doors to the foreign libraries, and the store; torch is first imported here."""
     from secateur.adapters.channel_pruning import ChannelPruner
     from secateur.adapters.yolo import open_yolo
     from secateur.ports import Tools
@@ -157,7 +198,7 @@ def _run(spec: RunSpec, plain: dict[str, Any], header: RunHeader, screen: Screen
     outputs = Path(plain["outputs"])
     yolo = open_yolo(plain["device"], plain["workers"], outputs / "ultralytics")
     tools = Tools(detector=yolo, pruner=ChannelPruner(), downloads=yolo, progress=screen.progress)
-    return pipeline.run(spec, header, tools, Store(outputs / "store"), sinks)
+    return tools, Store(outputs / "store")
 
 
 def _tracking(plain: dict[str, Any], header: RunHeader, folder: Path) -> list[Sink]:
@@ -372,6 +413,23 @@ def _failed(header: RunHeader, line: str, started: float) -> RunReport:
 def _objective(report: RunReport) -> float | None:
     """For sweepers: mAP50-95 of what would ship."""
     return next((c.accuracy.main for c in report.candidates if c.name == report.selected), None)
+
+
+def _sensitivity_facts(spec: RunSpec, overrides: list[str]) -> dict[str, str]:
+    return {
+        "criterion": type(spec.importance).__name__.lower(),
+        "pictures": f"{spec.sensitivity.images} training pictures at {spec.imgsz} px",
+        "command": shlex.join(["secateur", "sensitivity", *overrides]),
+    }
+
+
+def _say_where_sensitivity(console: Console, folder: Path) -> None:
+    where = os.path.relpath(folder)
+    console.print(
+        f"\nTable    {where}/sensitivity.csv\nPage     {where}/sensitivity.html\n\n"
+        "Next     the same overrides with scope=sensitivity let a run go by it",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _say_where(console: Console, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training pictures as the net gets them, without their labels, for whoever has to look at some."""
+"""Training pictures as the net gets them, for whoever has to look at some."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.edge.letterbox import letterbox, read_picture
-from secateur.ports import Progress
+from secateur.ports import Importance, Progress, Tools
+from secateur.results import Artifact
+from secateur.specs import Evidence
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from secateur.ports import Image
 
 
 def training_pictures(data: Path, imgsz: int, count: int, seed: int, progress: Progress) -> Iterator[Image]:
-    """(1, 3, imgsz, imgsz) each, drawn by the seed; the validation pictures stay unseen."""
+    """(1, 3, imgsz, imgsz) each, without labels, drawn by the seed; the validation pictures stay unseen."""
     pictures = sorted((data / "images" / "train").iterdir())
     chosen = random.Random(seed).sample(pictures, min(count, len(pictures)))
     for done, path in enumerate(chosen, start=1):
@@ -31,3 +33,27 @@ def training_tensor(data: Path, imgsz: int, count: int, seed: int, progress: Pro
     import torch
 
     return torch.from_numpy(np.concatenate(list(training_pictures(data, imgsz, count, seed, progress))))
+
+
+def look(
+    net: nn.Module,
+    importance: Importance,
+    data: Artifact | None,
+    evidence: Evidence | None,
+    imgsz: int,
+    seed: int | None,
+    tools: Tools,
+) -> Tensor | None:
+    """What the criterion needs besides weights: gradients are left in the net's parameters, pictures are returned."""
+    if importance.needs == "weights":
+        return None
+    assert data and evidence and seed is not None
+    labelled, pictures = data.path / "data.yaml", evidence.batches * evidence.batch
+    if importance.needs == "inputs":
+        return training_tensor(data.path, imgsz, pictures, seed, tools.progress)
+    if importance.needs == "gradients":
+        accumulate = tools.detector.accumulate_gradients
+        accumulate(net, labelled, imgsz, evidence.batches, evidence.batch, seed, tools.progress)
+    else:
+        tools.detector.accumulate_squared_gradients(net, labelled, imgsz, pictures, seed, tools.progress)
+    return None

@@ -32,6 +32,14 @@ def run(context: typer.Context) -> None:
     raise typer.Exit(run_main(context.args))
 
 
+@app.command(context_settings={"allow_extra_args": True})
+def sensitivity(context: typer.Context) -> None:
+    """Measure what each group of channels costs alone; takes Hydra overrides too."""
+    from secateur.app import sensitivity as measure
+
+    raise typer.Exit(measure(context.args))
+
+
 @app.command()
 def compare(
     folders: Annotated[list[Path] | None, typer.Argument(help="Runs, sweeps, or folders of them.")] = None,

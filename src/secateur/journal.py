@@ -13,7 +13,7 @@ import msgspec
 
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
-from secateur.results import Candidate, Rung, RunReport, StageRecord
+from secateur.results import Artifact, Rung, RunReport, StageRecord
 
 
 class Journal:
@@ -50,16 +50,18 @@ class Journal:
         return replace(report, baseline_footprint=unpruned.footprint, baseline=unpruned.tuned, rungs=tuple(rungs))
 
     def with_models(self, report: RunReport) -> RunReport:
-        """The same report, its candidates' files now in the run's own folder."""
-        kept = tuple(self._with_model(candidate) for candidate in report.candidates)
-        return replace(report, candidates=kept)
+        """The same report, its checkpoints and files now in the run's own folder."""
+        kept = {name: self._kept(made, f"{name}.pt") for name, made in report.checkpoints.items()}
+        files = [self._kept(candidate.model, f"{candidate.name}.onnx") for candidate in report.candidates]
+        candidates = tuple(replace(c, model=file) for c, file in zip(report.candidates, files, strict=True))
+        return replace(report, checkpoints=kept, candidates=candidates)
 
-    def _with_model(self, candidate: Candidate) -> Candidate:
-        target = self.folder / "models" / f"{candidate.name}.onnx"
+    def _kept(self, made: Artifact, name: str) -> Artifact:
+        target = self.folder / "models" / name
         target.parent.mkdir(exist_ok=True)
         with _whole(target) as path:
-            shutil.copyfile(candidate.model.path, path)
-        return replace(candidate, model=replace(candidate.model, path=target))
+            shutil.copyfile(made.path, path)
+        return replace(made, path=target)
 
 
 @contextmanager

@@ -10,11 +10,21 @@ from pathlib import Path
 from secateur.edge.fingerprint import fingerprint
 from secateur.ports import Quantizer, Sink, Tools
 from secateur.quantizers.fp32 import Fp32
-from secateur.results import BASELINE, Accuracy, Artifact, Candidate, Footprint, Rung, RunHeader, RunReport
+from secateur.results import (
+    BASELINE,
+    Accuracy,
+    Artifact,
+    Candidate,
+    Footprint,
+    Rung,
+    RunHeader,
+    RunReport,
+    Sensitivity,
+)
 from secateur.runner import Runner
 from secateur.selection import select
-from secateur.specs import RunSpec
-from secateur.stages import baseline, benchmark, evaluate, export, finetune, heal, prepare, prune, quantize
+from secateur.specs import RunSpec, Timer
+from secateur.stages import baseline, benchmark, evaluate, export, finetune, heal, prepare, prune, quantize, sensitivity
 from secateur.store import Store, artifact
 
 
@@ -32,27 +42,26 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     started = time.perf_counter()
     stage = Runner(tools, store, sinks)
 
-    source = spec.model.weights
-    weights = tools.detector.resolve_weights(source) if source else None  # a wrong file is told before long work
-    data = stage(prepare.run, prepare.Inputs(spec.dataset.digest(tools.downloads), spec.dataset), "data")
-    if weights:
-        tools.detector.check_classes(weights, len(data.names))
-    unpruned = start(spec, weights, data.data, stage)
-    stage.tell(Rung(0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
+    data, unpruned = begin(spec, tools, stage)
+    stage.tell(Rung(0, 0.0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
+
+    probed = probe(unpruned, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
 
     rungs: list[Rung] = []
-    smallest = unpruned
+    current = accepted = unpruned
+    refused = 0
     for number, target in enumerate(spec.schedule.rungs(), start=1):
-        pruned = cut(smallest, unpruned, target, number, spec, data.data, stage)
-        tuned = recover(pruned, number, spec, data.data, stage)
-        accepted = within_budget(tuned, unpruned, spec.max_map_drop)
-        rungs.append(Rung(number, target, tuned.footprint, pruned.accuracy, tuned.accuracy, accepted))
+        smaller = cut(current, unpruned, target, number, probed, spec, data.data, stage)
+        pruned = mend(smaller, current, number, spec, data.data, stage)
+        current = recover(pruned, number, spec, data.data, stage)
+        passes = within_budget(current, unpruned, spec.max_map_drop)
+        rungs.append(rung(number, target, smaller, pruned, current, passes))
         stage.tell(rungs[-1])
-        if not accepted:
-            break  # the last accepted rung ships
-        smallest = tuned
+        accepted, refused = (current, 0) if passes else (accepted, refused + 1)
+        if refused > spec.patience:
+            break
 
-    nets = {"baseline": unpruned} if smallest is unpruned else {"baseline": unpruned, "pruned": smallest}
+    nets = {"baseline": unpruned} if accepted is unpruned else {"baseline": unpruned, "pruned": accepted}
     candidates = measure(nets, spec, data.data, stage)
     selected, why = select(candidates, spec.max_map_drop)
 
@@ -65,10 +74,28 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
         baseline_footprint=unpruned.footprint,
         baseline=unpruned.accuracy,
         rungs=tuple(rungs),
+        checkpoints={name: net.weights for name, net in nets.items()},
         candidates=candidates,
         selected=selected,
         why=why,
     )
+
+
+def sensitivities(spec: RunSpec, tools: Tools, store: Store, sinks: Sequence[Sink]) -> Sensitivity:
+    """What each group of channels costs alone, and nothing else; raises SecateurError."""
+    stage = Runner(tools, store, sinks)
+    data, unpruned = begin(spec, tools, stage)
+    return probe(unpruned, spec, data.data, stage)
+
+
+def begin(spec: RunSpec, tools: Tools, stage: Runner) -> tuple[prepare.Outputs, Net]:
+    """The data set and the unpruned net, which fit each other; wrong weights are told before long work."""
+    source = spec.model.weights
+    weights = tools.detector.resolve_weights(source) if source else None
+    data = stage(prepare.run, prepare.Inputs(spec.dataset.digest(tools.downloads), spec.dataset), "data")
+    if weights:
+        tools.detector.check_fits(weights, len(data.names), data.labels)
+    return data, start(spec, weights, data.data, stage)
 
 
 def start(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) -> Net:
@@ -82,23 +109,36 @@ def start(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) ->
     return Net(made.weights, made.footprint, score(made.weights, "baseline", None, spec, data, stage))
 
 
-def cut(net: Net, unpruned: Net, target: float, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
-    """The net with fewer channels, mended as far as that goes without training, and scored."""
+def probe(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Sensitivity:
+    """What each group of channels costs alone."""
+    inputs = sensitivity.Inputs(
+        unpruned.weights, spec.importance, spec.scope.head, spec.scope.keep, spec.sensitivity, spec.imgsz, data,
+        spec.evidence, spec.seed,
+    )  # fmt: skip
+    return stage(sensitivity.run, inputs, "each group alone")
+
+
+def cut(
+    net: Net, unpruned: Net, target: float, rung: int, probed: Sensitivity | None, spec: RunSpec, data: Artifact,
+    stage: Runner,
+) -> prune.Outputs:  # fmt: skip
+    """The net with fewer channels."""
+    unit = spec.schedule.unit
     looks = (None, None, None) if spec.importance.needs == "weights" else (data, spec.evidence, spec.seed)
+    clock = timer(spec) if unit == "latency" else None
     inputs = prune.Inputs(
-        net.weights, unpruned.weights, spec.importance, spec.scope, spec.schedule.unit, target, spec.imgsz, *looks
+        net.weights, unpruned.weights, spec.importance, spec.scope, unit, target, spec.imgsz, clock, probed, *looks
     )
-    made = stage(prune.run, inputs, f"−{target:.0%} {spec.schedule.unit}", rung)
-    weights = mend(made, net, rung, spec, data, stage)
-    return Net(weights, made.footprint, score(weights, "pruned", rung, spec, data, stage))
+    return stage(prune.run, inputs, f"−{target:.0%} {unit}", rung)
 
 
-def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact:
-    """The pruned weights, healed if the run heals."""
-    if spec.healing is None:
-        return pruned.weights
-    inputs = heal.Inputs(pruned.weights, before.weights, pruned.kept, spec.healing, data, spec.imgsz, spec.seed)
-    return stage(heal.run, inputs, "without training", rung).weights
+def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
+    """The pruned net, mended as far as that goes without training, and scored."""
+    weights = pruned.weights
+    if spec.healing is not None:
+        inputs = heal.Inputs(weights, before.weights, pruned.kept, spec.healing, data, spec.imgsz, spec.seed)
+        weights = stage(heal.run, inputs, "without training", rung).weights
+    return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage))
 
 
 def recover(pruned: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
@@ -108,6 +148,11 @@ def recover(pruned: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner
     inputs = finetune.Inputs(pruned.weights, data, spec.finetune, spec.imgsz, spec.seed)
     made = stage(finetune.run, inputs, "fine-tuning", rung)
     return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage))
+
+
+def rung(number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, accepted: bool) -> Rung:
+    reached, trials = smaller.reached, smaller.trials
+    return Rung(number, target, reached, tuned.footprint, pruned.accuracy, tuned.accuracy, accepted, trials)
 
 
 def within_budget(net: Net, unpruned: Net, max_map_drop: float | None) -> bool:
@@ -126,7 +171,7 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
             made = stage(quantize.run, quantize.Inputs(exported.model, way, spec.imgsz, *looks), name)
             models[name], origins[name] = made.model, (net, way.name)
             scores[name] = score(made.model, name, None, spec, data, stage)
-    inputs = benchmark.Inputs(models, BASELINE, spec.runtime, spec.runtime.version(), fingerprint(), spec.benchmark)
+    inputs = benchmark.Inputs(models, BASELINE, timer(spec), spec.benchmark)
     latencies = stage(benchmark.run, inputs, spec.runtime.name).latencies
     return tuple(
         Candidate(
@@ -139,3 +184,7 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
 
 def score(model: Artifact, label: str, rung: int | None, spec: RunSpec, data: Artifact, stage: Runner) -> Accuracy:
     return stage(evaluate.run, evaluate.Inputs(model, data, spec.imgsz), label, rung)
+
+
+def timer(spec: RunSpec) -> Timer:
+    return Timer(spec.runtime, spec.runtime.version(), fingerprint())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,6 +88,35 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A net on the way to a latency budget, timed against the unpruned one; one that is not faster is refused."""
+
+    macs: int
+    speedup: Interval
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """mAP50-95 that the net loses when one group alone is narrowed; `drops` has a row a group, a column a ratio."""
+
+    ratios: tuple[float, ...]
+    drops: dict[str, tuple[float, ...]]
+
+    def drop(self, group: str, share: float) -> float:
+        """What the group costs when `share` of its channels is gone: never less than with fewer gone, straight lines
+        between the ratios and beyond the last."""
+        import numpy as np
+
+        return float(np.interp(share, *self._curve(group)))
+
+    def _curve(self, group: str) -> tuple[list[float], list[float]]:
+        worst = list(itertools.accumulate((0.0, *self.drops[group]), max))
+        slope = (worst[-1] - worst[-2]) / (self.ratios[-1] - (0.0, *self.ratios)[-2])
+        return [0.0, *self.ratios, 1.0], [*worst, worst[-1] + slope * (1 - self.ratios[-1])]
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A model file that could ship, with all that was measured on that very file."""
 
@@ -102,14 +132,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Rung:
-    """One step down the ladder: what was pruned, and what fine-tuning made of it; rung 0 is the unpruned net."""
+    """One step down the ladder: what was pruned, and what fine-tuning made of it; rung 0 is the unpruned net.
+
+    `target` was asked for, `reached` is what came of it, both as shares of the unpruned net in the schedule's unit;
+    `trials` are there where it was searched by the clock.
+    """
 
     rung: int
     target: float
+    reached: float
     footprint: Footprint
     pruned: Accuracy
     tuned: Accuracy
     accepted: bool
+    trials: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,6 +197,7 @@ class RunReport:
     baseline_footprint: Footprint | None = None
     baseline: Accuracy | None = None
     rungs: tuple[Rung, ...] = ()
+    checkpoints: dict[str, Artifact] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
     selected: str | None = None
     why: str | None = None

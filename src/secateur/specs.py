@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from secateur.ports import Dataset, Healer, Importance, Quantizer, Runtime, Schedule
+from secateur.results import Fingerprint
 
 
 def require(condition: bool, line: str) -> None:
@@ -79,7 +80,8 @@ class Model:
 class Scope:
     """Where channels may be taken, and in which portions."""
 
-    kind: Literal["local", "global"] = "local"
+    kind: Literal["local", "global", "isomorphic", "sensitivity"] = "local"
+    """Who competes: nobody (each gives the same share), all, or groups of one structure; or what each costs alone."""
     head: bool = True
     """Prune inside the head too; its outputs, the DFL and the prototype count always stay."""
     max_ratio: float = 0.8
@@ -87,7 +89,9 @@ class Scope:
     round_to: int = 8
     """Channel counts become multiples of this, where a group is wide enough."""
     per_mac: bool = False
-    """Rank channels by score per MAC that goes with them; only where they compete, in a global scope."""
+    """Rank channels by score per MAC that goes with them; only where they compete."""
+    keep: tuple[str, ...] = ()
+    """Patterns (`model.0.*`) of layers that keep all their channels, by their names in the report."""
 
     def __post_init__(self) -> None:
         require(0 < self.max_ratio < 1, f"max_ratio must be in (0, 1), got {self.max_ratio}")
@@ -121,6 +125,28 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
+class Timer:
+    """What a latency is measured with, and the device that it holds for."""
+
+    runtime: Runtime
+    runtime_version: str
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Probes:
+    """How sensitivity is measured: each group alone at each of `ratios`, scored on so many training pictures."""
+
+    ratios: tuple[float, ...]
+    images: int
+
+    def __post_init__(self) -> None:
+        rising = all(0 < ratio < 1 for ratio in self.ratios) and list(self.ratios) == sorted(set(self.ratios))
+        require(bool(self.ratios) and rising, f"ratios must rise within (0, 1), got {list(self.ratios)}")
+        require(self.images >= 1, f"images must be 1 or more, got {self.images}")
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """One run, whole."""
 
@@ -130,10 +156,12 @@ class RunSpec:
     importance: Importance
     evidence: Evidence
     scope: Scope
+    sensitivity: Probes
     schedule: Schedule
     healing: Healer | None
     finetune: Training
     max_map_drop: float | None
+    patience: int
     quantization: Quantizer
     runtime: Runtime
     benchmark: Benchmark
@@ -145,5 +173,6 @@ class RunSpec:
             self.max_map_drop is None or 0 < self.max_map_drop <= 1,
             f"max_map_drop must be in (0, 1], got {self.max_map_drop}",
         )
+        require(self.patience >= 0, f"patience must be 0 or more rungs, got {self.patience}")
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,11 +11,13 @@ from torch import nn
 
 from secateur.adapters.channel_pruning import ChannelPruner, _groups
 from secateur.adapters.yolo.door import Yolo
+from secateur.budgets import counted
+from secateur.convolutions import Moments
 from secateur.errors import GraphError
 from secateur.importances.magnitude import Magnitude
 from secateur.importances.taylor import Taylor
 from secateur.ports import Budget, GroupView
-from secateur.results import Footprint
+from secateur.results import Footprint, Sensitivity
 from secateur.specs import Scope
 from tests.conftest import IMGSZ, prune
 
@@ -53,7 +55,8 @@ def prune_row(
     net: nn.Sequential, target: float, importance: object = None, scope: Scope = FINE, unit: str = "channels"
 ) -> nn.Sequential:
     fixed = [net[-1]]
-    budget = Budget(target, unit, PRUNER.widths(net, fixed, 8), PRUNER.footprint(net, 8).macs)
+    widths = PRUNER.widths(net, fixed, 8)
+    budget = Budget(target, unit, counted(unit, net, widths, 8, PRUNER), widths)
     return PRUNER.prune(net, fixed, importance or Magnitude(), scope, budget, 8).net
 
 
@@ -130,22 +133,24 @@ def test_no_group_loses_more_than_max_ratio() -> None:
 
 def test_max_ratio_is_of_the_unpruned_width_not_of_the_present_one() -> None:
     net, scope = row_of_convolutions(10, 10, 5), Scope(max_ratio=0.5, round_to=1)
-    budget = Budget(0.4, "channels", {"0": 10, "1": 10}, 1)
+    budget = channels_of(net, 0.4)
 
     once = PRUNER.prune(net, [net[-1]], Magnitude(), scope, budget, 8).net
-    with pytest.raises(GraphError, match="at most 0.500 of the channels can go"):
-        PRUNER.prune(once, [once[-1]], Magnitude(), scope, copy_with(budget, target=0.6), 8)
+    with pytest.raises(GraphError, match="at most 0.500 can go"):
+        PRUNER.prune(once, [once[-1]], Magnitude(), scope, replace(budget, target=0.6), 8)
 
 
-def copy_with(budget: Budget, target: float) -> Budget:
-    return Budget(target, budget.unit, budget.widths, budget.macs)
+def channels_of(net: nn.Module, target: float) -> Budget:
+    """A share of this net's channels, all but the last layer's."""
+    widths = PRUNER.widths(net, [list(net.children())[-1]], 8)
+    return Budget(target, "channels", counted("channels", net, widths, 8, PRUNER), widths)
 
 
 def test_a_target_out_of_reach_is_refused_with_what_is_reachable() -> None:
     with pytest.raises(
         GraphError,
-        match=r"^schedule\.target=0\.9 is out of reach: at most 0\.500 of the channels can go; allow more with "
-        r"scope\.max_ratio, scope\.head or a smaller scope\.round_to$",
+        match=r"^0\.9 of the channels is out of reach: at most 0\.500 can go; lower schedule\.target, or allow "
+        r"more with scope\.max_ratio, scope\.head, scope\.keep or a smaller scope\.round_to$",
     ):
         prune_row(row_of_convolutions(10, 10, 5), 0.9, scope=Scope(max_ratio=0.5, round_to=1))
 
@@ -161,8 +166,8 @@ def test_channels_are_counted_right_behind_a_transposed_convolution() -> None:
     given = Given({"0": [9.0] * 4, "1": [1.0] * 12})
 
     pruned = prune_row(net, 0.25, given, scope)  # 4 of 16
-    again = PRUNER.prune(pruned, [pruned[-1]], Given({"0": [9.0] * 4, "1": [1.0] * 8}), scope,
-                         Budget(0.5, "channels", {"0": 4, "1": 12}, 1), 8).net  # fmt: skip
+    given = Given({"0": [9.0] * 4, "1": [1.0] * 8})
+    again = PRUNER.prune(pruned, [pruned[-1]], given, scope, channels_of(net, 0.5), 8).net
 
     assert outputs(pruned) == [4, 8, 2]
     assert outputs(again) == [4, 4, 2]
@@ -262,7 +267,7 @@ def test_the_head_is_pruned_inside_but_its_outputs_stay(yolo: Yolo, net: nn.Modu
         for each in (net, finely_pruned)
     ]
 
-    assert fixed[0] == fixed[1] == [64] * 3 + [5] * 3 + [32] * 3 + [1, 32]  # boxes, classes, masks; DFL, prototypes
+    assert fixed[0] == fixed[1] == [1, *[64] * 3, *[5] * 3, *[32] * 3, 32]  # DFL; boxes, classes, masks; prototypes
     assert outputs_of_net(finely_pruned) == outputs_of_net(net)
     assert sum(inside_head(finely_pruned)) < 0.9 * sum(inside_head(net))
 
@@ -316,7 +321,10 @@ class Twice(nn.Module):
 def test_a_layer_that_reads_a_channel_twice_says_so() -> None:
     net = Twice()
 
-    (group,) = _groups(net, [net.last], 8, {"last": torch.eye(8)})
+    seen = Moments()
+    seen.add(torch.eye(8))
+
+    (group,) = _groups(net, [net.last], 8, {"last": seen})
 
     (reader,) = group.readers()
     assert [sorted(rows) for rows in reader.rows.tolist()] == [[0, 4], [1, 5], [2, 6], [3, 7]]
@@ -328,5 +336,46 @@ def test_the_macs_of_a_channel_are_all_that_go_with_it() -> None:
     (group,) = _groups(net, [net.last], 8)
 
     assert group.macs == 64 * (3 * 9 + 2 * 5)  # positions x (what makes the channel + both that read it)
-    once = PRUNER.prune(net, [net.last], Magnitude(), FINE, Budget(0.25, "channels", {"first": 4}, 1), 8).net
+    once = PRUNER.prune(net, [net.last], Magnitude(), FINE, channels_of(net, 0.25), 8).net
     assert PRUNER.footprint(net, 8).macs - PRUNER.footprint(once, 8).macs == pytest.approx(group.macs, rel=0.05)
+
+
+def test_isomorphic_takes_the_same_share_of_each_structure_and_the_lowest_scored_within_it() -> None:
+    net = nn.Sequential(*(row_of_convolutions(4, 4, 4, 2)), nn.ConvTranspose2d(2, 4, 2, 2), nn.Conv2d(4, 2, 1))
+    given = Given({"0": [9.0, 9.1, 9.2, 9.3], "1": [1.0, 2.0, 3.0, 4.0], "2": [5.0, 6.0, 7.0, 8.0],
+                   "3": [99.0, 98.0], "4": [0.1, 0.2, 0.3, 0.4]})  # fmt: skip
+
+    pruned = prune_row(net, target=0.5, importance=given, scope=Scope(kind="isomorphic", round_to=1, max_ratio=0.75))
+
+    # by hand: 0, 1 and 2 are convolutions read by a convolution and give 6 of 12; 3 gives 1 of 2, 4 gives 2 of 4
+    assert outputs(pruned) == [4, 1, 1, 1, 2, 2]
+
+
+def test_a_scope_by_sensitivity_spares_the_group_that_costs_most() -> None:
+    net, found = row_of_convolutions(8, 8, 5), Sensitivity((0.5,), {"0": (0.4,), "1": (0.01,)})
+    scope = Scope(kind="sensitivity", round_to=1)
+
+    pruned = PRUNER.prune(net, [net[-1]], Magnitude(), scope, channels_of(net, 5 / 16), 8, None, found)
+
+    assert outputs(pruned.net) == [8, 3, 5]
+
+
+def test_each_group_is_narrowed_alone_by_each_ratio() -> None:
+    net = row_of_convolutions(4, 8, 5)
+
+    narrowed = [(name, outputs(made)) for name, made in PRUNER.narrowed(net, [net[-1]], Magnitude(), (0.25, 0.5), 8)]
+
+    assert narrowed == [("0", [3, 8, 5]), ("0", [2, 8, 5]), ("1", [4, 6, 5]), ("1", [4, 4, 5])]
+
+
+@pytest.mark.parametrize(("fillers", "widths"), [(0, [2, 16, 2, 5]), (8, [2, 15, 2, 5])])
+def test_small_portions_fill_what_a_large_one_leaves_of_the_budget(fillers: int, widths: list[int]) -> None:
+    net = row_of_convolutions(2, 16, 2, 5)
+    given = Given({"0": [0.1, 0.1], "1": [1.0] * 16, "2": [2.0, 2.0]})
+    groups = PRUNER.widths(net, [net[-1]], 8)
+    # by hand: 54 + 288 + 288 + 90 = 720 weights; a channel of 0 takes 27 + 144 with it, one of 1 takes 18 + 18
+    budget = Budget(0.051, "params", counted("params", net, groups, 8, PRUNER), groups, fillers=fillers)
+
+    pruned = PRUNER.prune(net, [net[-1]], given, Scope(kind="global", round_to=1), budget, 8)
+
+    assert outputs(pruned.net) == widths

@@ -17,7 +17,23 @@ def piped(report: RunReport, width: int = 80) -> str:
 def test_no_line_is_wrapped_within_a_table(width: int) -> None:
     lines = [line.split() for line in piped(finished(), width).splitlines()]
 
-    assert ["2", "1.71", "M", "3.18", "G", "−50", "%", "0.210", "→", "0.380", "0.150", "→", "0.325"] in lines
+    assert [
+        "2",
+        "50→50.0",
+        "%",
+        "1.71",
+        "M",
+        "3.18",
+        "G",
+        "−50",
+        "%",
+        "0.210",
+        "→",
+        "0.380",
+        "0.150",
+        "→",
+        "0.325",
+    ] in lines
     assert ["pruned-fp32", "1.71", "M", "−50", "%", "0.380", "0.325", "7.0", "38.2", "1.54×", "(1.51–1.57)"] in lines
 
 

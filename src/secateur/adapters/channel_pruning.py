@@ -1,14 +1,16 @@
 """THE door to torch_pruning: which channels hang together, which go first, and how many until the budget is met.
 
 Channels are taken in portions of `round_to`, group by group, least important first. All portions of all groups stand
-in one row, sorted by the scope's rule; pruning takes the front of that row, and bisection finds how much of it.
+in one row, in the order that the scope says; pruning takes the front of that row, and bisection finds how much of it.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,64 +18,82 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from secateur.convolutions import Convolution, Positions, hooked, input_covariances, map_size, matrix, taps
+from secateur.convolutions import Convolution, Moments, Positions, hooked, input_moments, map_size, matrix, taps
 from secateur.errors import GraphError
 from secateur.ports import Budget, Importance, Pruned, Reader
-from secateur.results import Footprint
+from secateur.results import Footprint, Sensitivity
 from secateur.specs import Scope
 
 POSITIONS = 200
 """Looked at in each map of each picture, for what a layer reads."""
+NEAR = 0.005
+"""Of a budget: no less may be asked of channels that go in portions."""
+TRACED = 64
+"""px; what hangs together is the same at every size, and read off fastest from a small picture."""
 
 
 @dataclass(frozen=True)
 class Group:
     """`ports.GroupView` over a torch_pruning group, which is named by its first layer.
 
-    `macs` are those that go with one of its channels; `covariances` are (inputs, inputs) of what each layer reads.
+    `macs` are those that go with one of its channels; `moments` are of what each layer reads.
     """
 
     name: str
     native: Any
     names: Mapping[nn.Module, str]
     macs: float
-    covariances: Mapping[str, Tensor]
+    moments: Mapping[str, Moments]
 
     @property
     def channels(self) -> int:
         return len(self.native[0].idxs)
 
     def torch_pruning(self, criterion: str, **options: Any) -> Tensor:
-        return getattr(tp.importance, criterion)(**options)(self.native)
+        scores = getattr(tp.importance, criterion)(**options)(self.native)
+        return torch.zeros(self.channels) if scores is None else scores
+
+    def filters(self) -> list[Tensor]:
+        return [self._filters(item) for item in self.native if _cuts_outputs(item)]
+
+    def _filters(self, item: Any) -> Tensor:
+        layer = item.dep.target.module
+        weights = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+        return weights.detach()[torch.tensor(item.idxs)[torch.tensor(item.root_idxs).argsort()]].flatten(1)
 
     def readers(self) -> list[Reader]:
         return [self._reader(item) for item in self.native if self._is_reader(item)]
 
     def _is_reader(self, item: Any) -> bool:
-        return _cuts_inputs(item) and self.names[item.dep.target.module] in self.covariances
+        return _cuts_inputs(item) and self.names[item.dep.target.module] in self.moments
 
     def _reader(self, item: Any) -> Reader:
         layer = item.dep.target.module
         copies = torch.tensor(item.idxs)[torch.tensor(item.root_idxs).argsort(stable=True)]
         first = copies.view(self.channels, -1, 1) * taps(layer)  # a concat may hold a channel several times
         rows = (first + torch.arange(taps(layer))).flatten(1)
-        return Reader(matrix(layer), self.covariances[self.names[layer]], rows)
+        moments = self.moments[self.names[layer]]
+        return Reader(matrix(layer), moments.mean_x, moments.covariance(), rows)
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Channels of one group that go together; `rank` says when."""
+    """Channels of one group that go together.
+
+    `score` is never below that of what goes before them; `share` of the group's first width is gone halfway through.
+    """
 
     group: str
     channels: tuple[int, ...]
-    rank: tuple[float, float]
+    score: float
+    share: float
 
 
 class ChannelPruner:
     """`ports.ChannelPruner` by torch_pruning's dependency graph."""
 
     def footprint(self, net: nn.Module, imgsz: int) -> Footprint:
-        macs, params = tp.utils.count_ops_and_params(net.eval(), _example(imgsz))
+        macs, params = tp.utils.count_ops_and_params(_as_shipped(net).eval(), _example(imgsz))
         return Footprint(params=int(params), macs=int(macs))
 
     def widths(self, net: nn.Module, fixed: Sequence[nn.Module], imgsz: int) -> dict[str, int]:
@@ -88,69 +108,109 @@ class ChannelPruner:
         budget: Budget,
         imgsz: int,
         pictures: Tensor | None = None,
+        sensitivity: Sensitivity | None = None,
     ) -> Pruned:
-        covariances = {} if pictures is None else input_covariances(net, pictures, Positions(POSITIONS, seed=0))
-        groups = _groups(net, fixed, imgsz, covariances)
-        if not groups:
-            raise GraphError("the net has no group of channels that may be pruned")
-        row = _row(groups, importance, scope, budget.widths)
-        count = self._how_many(net, row, budget, imgsz)
-        return _without(net, row[:count], imgsz)
+        groups = _groups(net, fixed, imgsz, _seen(net, pictures))
+        row = _row(groups, importance, scope, budget.widths, sensitivity)
+        return _nearest(net, row, budget)
 
-    def _how_many(self, net: nn.Module, row: list[Portion], budget: Budget, imgsz: int) -> int:
-        """How much of the row has to go, to come nearest to the budget."""
-        gone = _Gone(self, net, row, budget, imgsz)
-        if gone.share(len(row)) < budget.target - 0.005:
-            raise GraphError(
-                f"schedule.target={budget.target:g} is out of reach: at most {gone.share(len(row)):.3f} of the "
-                f"{budget.unit} can go; allow more with scope.max_ratio, scope.head or a smaller scope.round_to"
-            )
-        low, high = 0, len(row)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if gone.share(middle) < budget.target else (low, middle)
-        return min((low, high), key=lambda count: abs(gone.share(count) - budget.target))
+    def narrowed(
+        self,
+        net: nn.Module,
+        fixed: Sequence[nn.Module],
+        importance: Importance,
+        ratios: Sequence[float],
+        imgsz: int,
+        pictures: Tensor | None = None,
+    ) -> Iterator[tuple[str, nn.Module]]:
+        for group in _groups(net, fixed, imgsz, _seen(net, pictures)):
+            order = _finite(importance.score(group), group).argsort().tolist()
+            for ratio in ratios:
+                least = tuple(order[: round(ratio * group.channels)])
+                yield group.name, _without(net, [Portion(group.name, least, 0.0, ratio)])[0]
 
 
-@dataclass
-class _Gone:
-    """Share of the unpruned net that is gone when so many portions of the row are, each counted once."""
+def _as_shipped(net: nn.Module) -> nn.Module:
+    """Of the two branches that a YOLO26 head trains, one ships."""
+    if not hasattr(getattr(net, "model", [None])[-1], "one2one_cv2"):
+        return net
+    shipped: Any = copy.deepcopy(net)
+    shipped.model[-1].fuse()
+    return shipped
 
-    pruner: ChannelPruner
-    net: nn.Module
-    row: list[Portion]
-    budget: Budget
-    imgsz: int
 
-    def __post_init__(self) -> None:
-        self._known: dict[int, float] = {}
+def _seen(net: nn.Module, pictures: Tensor | None) -> Mapping[str, Moments]:
+    """What each layer reads when the pictures go through the net."""
+    return {} if pictures is None else input_moments(net, pictures, Positions(POSITIONS, seed=0))
 
-    def share(self, count: int) -> float:
-        if count not in self._known:
-            counter = self._channels if self.budget.unit == "channels" else self._macs
-            self._known[count] = counter(self.row[:count])
-        return self._known[count]
 
-    def _macs(self, portions: list[Portion]) -> float:
-        return (
-            1 - self.pruner.footprint(_without(self.net, portions, self.imgsz).net, self.imgsz).macs / self.budget.macs
+def _nearest(net: nn.Module, row: Sequence[Portion], budget: Budget) -> Pruned:
+    """Without as much of the row as comes nearest to the budget."""
+
+    @functools.cache
+    def gone(portions: tuple[Portion, ...]) -> float:
+        return budget.gone(_without(net, portions)[0])
+
+    chosen = _chosen(tuple(row), budget, gone)
+    smaller, kept = _without(net, chosen)
+    return Pruned(smaller, gone(chosen), kept)
+
+
+Gone = Callable[[tuple[Portion, ...]], float]
+
+
+def _chosen(row: tuple[Portion, ...], budget: Budget, gone: Gone) -> tuple[Portion, ...]:
+    """The front of the row, by interpolation and bisection in turns; raises GraphError where all is not enough."""
+    if gone(row) < budget.target - max(budget.tolerance, NEAR):
+        raise GraphError(
+            f"{budget.target:g} of the {budget.unit} is out of reach: at most {max(gone(row), 0):.3f} can go; lower "
+            "schedule.target, or allow more with scope.max_ratio, scope.head, scope.keep or a smaller scope.round_to"
         )
+    low, high, below, above = 0, len(row), 0.0, gone(row)
+    for turn in itertools.count():
+        if high - low <= 1:
+            break
+        share = 0.5 if turn % 2 else (budget.target - below) / (above - below)
+        middle = low + min(max(round(share * (high - low)), 1), high - low - 1)
+        found = gone(row[:middle])
+        if abs(found - budget.target) <= budget.tolerance:
+            return row[:middle]
+        if found < budget.target:
+            low, below = middle, max(found, below)
+        else:
+            high, above = middle, found
+    return min((_filled(row, low, budget, gone), row[:high]), key=lambda some: abs(gone(some) - budget.target))
 
-    def _channels(self, portions: list[Portion]) -> float:
-        left = sum(_now(self.net, name) for name in self.budget.widths)
-        return 1 - (left - sum(len(p.channels) for p in portions)) / sum(self.budget.widths.values())
+
+def _filled(row: tuple[Portion, ...], count: int, budget: Budget, gone: Gone) -> tuple[Portion, ...]:
+    """The front of the row and, since the portion at its edge may be large, those of the next few that still fit."""
+    chosen, full = row[:count], set[str]()
+    for portion in row[count : count + budget.fillers]:
+        if portion.group in full or budget.target - gone(chosen) <= budget.tolerance:
+            continue
+        if gone((*chosen, portion)) <= budget.target + budget.tolerance:
+            chosen = (*chosen, portion)
+        else:
+            full.add(portion.group)  # what comes later in a group does not go before what comes first
+    return chosen
 
 
 def _groups(
-    net: nn.Module, fixed: Sequence[nn.Module], imgsz: int, covariances: Mapping[str, Tensor] | None = None
+    net: nn.Module, fixed: Sequence[nn.Module], imgsz: int, moments: Mapping[str, Moments] | None = None
 ) -> list[Group]:
+    """In the net's order; raises GraphError where there is none."""
     names = {module: name for name, module in net.named_modules()}
     ignored = [module for layer in fixed for module in layer.modules()]
-    macs = _macs_a_weight(net, imgsz)
-    return [
-        Group(names[native[0].dep.target.module], native, names, _macs_a_channel(native, macs), covariances or {})
-        for native in _graph(net, imgsz).get_all_groups(ignored_layers=ignored)
+    macs, place = _macs_a_weight(net, imgsz), {name: number for number, name in enumerate(names.values())}
+    found = [
+        Group(names[native[0].dep.target.module], native, names, _macs_a_channel(native, macs), moments or {})
+        for native in _graph(net).get_all_groups(ignored_layers=ignored)
     ]
+    if not found:
+        raise GraphError(
+            "the net has no group of channels that may be pruned; allow some with scope.keep or scope.head"
+        )
+    return sorted(found, key=lambda group: place[group.name])
 
 
 def _macs_a_weight(net: nn.Module, imgsz: int) -> dict[nn.Module, int]:
@@ -188,31 +248,64 @@ def _cuts_outputs(item: Any) -> bool:
     return isinstance(item.dep.target.module, Convolution) and item.dep.handler.__name__ == "prune_out_channels"
 
 
-def _graph(net: nn.Module, imgsz: int) -> tp.DependencyGraph:
+def _graph(net: nn.Module) -> tp.DependencyGraph:
     for parameter in net.parameters():
         parameter.requires_grad = True  # the graph is read off autograd's
-    return tp.DependencyGraph().build_dependency(net.eval(), example_inputs=_example(imgsz))
+    return tp.DependencyGraph().build_dependency(net.eval(), example_inputs=_example(TRACED))
 
 
 def _example(imgsz: int) -> Tensor:
     return torch.zeros(1, 3, imgsz, imgsz)
 
 
-def _row(groups: Iterable[Group], importance: Importance, scope: Scope, widths: dict[str, int]) -> list[Portion]:
-    portions = [p for group in groups for p in _portions(group, importance, scope, widths[group.name])]
-    return sorted(portions, key=lambda portion: portion.rank)
+def _row(
+    groups: Sequence[Group],
+    importance: Importance,
+    scope: Scope,
+    widths: Mapping[str, int],
+    sensitivity: Sensitivity | None,
+) -> list[Portion]:
+    """All that may go, first what goes first."""
+    portions = {group.name: _portions(group, importance, scope, widths[group.name]) for group in groups}
+    if sensitivity is not None:
+        row = itertools.chain.from_iterable(portions.values())
+        return sorted(row, key=lambda p: (sensitivity.drop(p.group, p.share), p.share))
+    arenas: dict[object, list[Group]] = {}
+    for group in groups:
+        arenas.setdefault(_arena(group, scope.kind), []).append(group)
+    marched = [_march([p for group in arena for p in portions[group.name]], arena, widths) for arena in arenas.values()]
+    return [portion for _, _, portion in sorted(itertools.chain(*marched), key=lambda step: step[:2])]
+
+
+def _arena(group: Group, kind: str) -> object:
+    """Groups of one arena compete; each arena gives the same share of its channels (isomorphic: Fang et al. 2024)."""
+    if kind == "isomorphic":
+        return tuple(sorted((type(i.dep.target.module).__name__, i.dep.handler.__name__) for i in group.native))
+    return group.name if kind == "local" else None
+
+
+def _march(
+    portions: Iterable[Portion], arena: Iterable[Group], widths: Mapping[str, int]
+) -> list[tuple[float, float, Portion]]:
+    """An arena's portions in their order, each after the share of the arena that is gone halfway through it."""
+    width = sum(widths[group.name] for group in arena)
+    gone, steps = width - sum(group.channels for group in arena), []
+    for portion in sorted(portions, key=lambda p: (p.score, p.share)):
+        size = len(portion.channels)
+        steps.append(((gone + size / 2) / width, portion.score, portion))
+        gone += size
+    return steps
 
 
 def _portions(group: Group, importance: Importance, scope: Scope, original: int) -> list[Portion]:
-    """A group's portions, least important first, down to the width that has to stay; ranks rise."""
+    """A group's portions, least important first, down to the width that has to stay."""
     scores = _finite(importance.score(group), group) / (group.macs if scope.per_mac else 1)
-    order, left, latest, portions = scores.argsort().tolist(), group.channels, -math.inf, []
+    order, left, highest, portions = scores.argsort().tolist(), group.channels, -math.inf, []
     smallest = max(scope.round_to, math.ceil(original * (1 - scope.max_ratio)))
     while left - (size := left % scope.round_to or scope.round_to) >= smallest:
         taken = tuple(order[group.channels - left : group.channels - left + size])
-        latest = max(latest, float(scores[list(taken)].mean()))
-        share = 1 - (left - size / 2) / original  # half the portion: the width nearest to an even cut
-        portions.append(Portion(group.name, taken, (share, latest) if scope.kind == "local" else (latest, share)))
+        highest = max(highest, float(scores[list(taken)].mean()))
+        portions.append(Portion(group.name, taken, highest, share=1 - (left - size / 2) / original))
         left -= size
     return portions
 
@@ -224,10 +317,10 @@ def _finite(scores: Tensor | None, group: Group) -> Tensor:
     return scores.detach().float()
 
 
-def _without(net: nn.Module, portions: Iterable[Portion], imgsz: int) -> Pruned:
-    """A copy of the net without these channels."""
+def _without(net: nn.Module, portions: Iterable[Portion]) -> tuple[nn.Module, dict[str, list[int]]]:
+    """A copy of the net without these channels, and those that each layer still has."""
     smaller = copy.deepcopy(net)
-    graph, modules = _graph(smaller, imgsz), dict(smaller.named_modules())
+    graph, modules = _graph(smaller), dict(smaller.named_modules())
     gone: dict[nn.Module, set[int]] = {}
     for name, channels in _by_group(portions).items():
         layer = modules[name]
@@ -236,7 +329,7 @@ def _without(net: nn.Module, portions: Iterable[Portion], imgsz: int) -> Pruned:
         for item in filter(_cuts_outputs, group):
             gone.setdefault(item.dep.target.module, set()).update(item.idxs)
         group.prune()
-    return Pruned(smaller, _kept(net, {name: gone.get(module, set()) for name, module in modules.items()}))
+    return smaller, _kept(net, {name: gone.get(module, set()) for name, module in modules.items()})
 
 
 def _kept(net: nn.Module, gone: Mapping[str, set[int]]) -> dict[str, list[int]]:
@@ -249,8 +342,3 @@ def _by_group(portions: Iterable[Portion]) -> dict[str, list[int]]:
     for portion in portions:
         merged.setdefault(portion.group, []).extend(portion.channels)
     return merged
-
-
-def _now(net: nn.Module, name: str) -> int:
-    layer: Any = net.get_submodule(name)
-    return int(layer.out_channels)

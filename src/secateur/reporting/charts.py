@@ -119,7 +119,7 @@ def ladder(report: RunReport, width: float, height: float) -> Ladder | None:
     """None where no rung was reached."""
     if report.baseline is None or report.baseline_footprint is None or not report.rungs:
         return None
-    start = Rung(0, 0.0, report.baseline_footprint, report.baseline, report.baseline, accepted=True)
+    start = Rung(0, 0.0, 0.0, report.baseline_footprint, report.baseline, report.baseline, accepted=True)
     x = Axis(-0.5, len(report.rungs) + 0.5, 48, width - 8)
     accuracy = Axis(0, 1.1 * max(rung.tuned.main for rung in (start, *report.rungs)) or 1, height - 48, 20)
     macs = Axis(0, 1.15 * start.footprint.macs / 1e9, height - 48, 20)

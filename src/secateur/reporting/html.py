@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,16 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(wide=WIDE, narrow=NARROW, phone=PHONE, accuracy_method=summary.accuracy_method)
-    names = (table.score, table.millions, table.billions, table.megabytes, table.speedup, summary.change)
+    names: tuple[Callable[..., str], ...] = (
+        summary.search,
+        table.score,
+        table.millions,
+        table.billions,
+        table.megabytes,
+        table.speedup,
+        summary.change,
+        summary.goal,
+    )
     environment.filters.update({function.__name__: function for function in names})
     return environment
 

@@ -23,6 +23,7 @@ def report_dict(report: RunReport, run_dir: Path | None = None) -> dict[str, Any
         "headline": headline(report),
         "baseline": _baseline(report),
         "rungs": [rung_dict(rung) for rung in report.rungs],
+        "checkpoints": {name: _relative(made.path, run_dir) for name, made in report.checkpoints.items()},
         "candidates": [_candidate(candidate, run_dir) for candidate in report.candidates],
         "selected": report.selected,
         "why": report.why,
@@ -36,10 +37,12 @@ def rung_dict(rung: Rung) -> dict[str, Any]:
     return {
         "rung": rung.rung,
         "target": rung.target,
+        "reached": rung.reached,
         **asdict(rung.footprint),
         "pruned": asdict(rung.pruned),
         "tuned": asdict(rung.tuned),
         "accepted": rung.accepted,
+        "trials": [asdict(trial) for trial in rung.trials],
     }
 
 
@@ -55,6 +58,20 @@ def headline(report: RunReport) -> str:
     cost = macs_change(candidate.footprint, report.baseline_footprint)
     accuracy = accuracy_change(candidate.accuracy, report.baseline)
     return f"{cost}, {accuracy}, {_speed(candidate.latency)}: {candidate.name}."
+
+
+def goal(rung: Rung) -> str:
+    """`30→29.6 %`: how much was to go, and how much went."""
+    return f"{100 * rung.target:.3g}→{100 * rung.reached:.1f} %"
+
+
+def search(rung: Rung) -> str:
+    """What was timed on the way to a latency budget; empty where none was asked for."""
+    if not rung.trials:
+        return ""
+    refused = sum(trial.refused for trial in rung.trials)
+    line = f"rung {rung.rung}: {len(rung.trials)} nets were timed on the way"
+    return f"{line}, {refused} refused as not measurably faster than the unpruned" if refused else line
 
 
 def selected(report: RunReport) -> Candidate | None:

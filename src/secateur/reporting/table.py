@@ -6,7 +6,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from secateur.reporting.summary import accuracy_method, change, digits_of, headline, latency_method, ratio, span
+from secateur.reporting.summary import (
+    accuracy_method,
+    change,
+    digits_of,
+    goal,
+    headline,
+    latency_method,
+    ratio,
+    search,
+    span,
+)
 from secateur.results import BASELINE, Accuracy, Candidate, Footprint, Interval, Rung, RunReport
 
 NONE = "–"
@@ -17,7 +27,8 @@ def tables(report: RunReport) -> RenderableType:
     parts: list[RenderableType] = [Text(headline(report), style="bold")]
     if report.baseline is not None and report.baseline_footprint is not None:
         parts += ["", _ladder(report, report.baseline, report.baseline_footprint)]
-        parts += [Text(accuracy_method(report.baseline), style="dim")]
+        notes = [accuracy_method(report.baseline), *filter(None, map(search, report.rungs))]
+        parts += [Text(note, style="dim") for note in notes]
     if report.candidates:
         parts += ["", _candidates(report), Text(latency_method(report), style="dim")]
     if report.selected and report.why:
@@ -26,9 +37,10 @@ def tables(report: RunReport) -> RenderableType:
 
 
 def _ladder(report: RunReport, baseline: Accuracy, footprint: Footprint) -> Table:
-    table = _table("Rungs (mAP50-95, pruned → fine-tuned)", "rung", "params", "MACs", "", "box mAP", "mask mAP", "")
+    title = f"Rungs ({report.spec['schedule']['unit']} gone, asked → reached; mAP50-95, pruned → fine-tuned)"
+    table = _table(title, "rung", "gone", "params", "MACs", "", "box mAP", "mask mAP", "")
     table.add_row(
-        "baseline", *_costs(footprint, footprint), score(baseline.box_map50_95), score(baseline.mask_map50_95)
+        "baseline", "", *_costs(footprint, footprint), score(baseline.box_map50_95), score(baseline.mask_map50_95)
     )
     for rung in report.rungs:
         table.add_row(*_rung(rung, footprint), style=None if rung.accepted else "dim")
@@ -39,7 +51,7 @@ def _rung(rung: Rung, baseline: Footprint) -> tuple[str, ...]:
     box = f"{score(rung.pruned.box_map50_95)} → {score(rung.tuned.box_map50_95)}"
     mask = f"{score(rung.pruned.mask_map50_95)} → {score(rung.tuned.mask_map50_95)}"
     has_mask = rung.tuned.mask_map50_95 is not None
-    return str(rung.rung), *_costs(rung.footprint, baseline), box, mask if has_mask else NONE, verdict(rung)
+    return str(rung.rung), goal(rung), *_costs(rung.footprint, baseline), box, mask if has_mask else NONE, verdict(rung)
 
 
 def _costs(footprint: Footprint, baseline: Footprint) -> tuple[str, str, str]:

@@ -21,15 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Onnxruntime:
-    """`threads=0` uses every core this process may run on; `provider` is an execution provider's name."""
+    """`threads=0` uses every core this process may run on; `provider` is an execution provider's name.
+
+    `round_to` is what its kernels like channel counts to be a multiple of: what a scope takes where it is told nothing.
+    """
 
     name: ClassVar[str] = "onnxruntime"
     threads: int = 2
     provider: str = "CPUExecutionProvider"
+    round_to: int = 8
 
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise ValueError(f"threads must be 0 (all cores) or more, got {self.threads}")
+        if self.round_to < 1:
+            raise ValueError(f"round_to must be 1 or more, got {self.round_to}")
 
     def version(self) -> str:
         return str(_library().__version__)

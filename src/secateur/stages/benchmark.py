@@ -6,23 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.edge import bench
-from secateur.ports import Runtime, Tools
-from secateur.results import Artifact, Fingerprint, Latency
-from secateur.specs import Benchmark
+from secateur.ports import Tools
+from secateur.results import Artifact, Latency
+from secateur.specs import Benchmark, Timer
 
-VERSION = 1
+VERSION = 2
 LIBRARIES: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A latency holds for this device and this version of the runtime only, so both are part of the question."""
+    """`baseline` is the one of `models` that all are compared with."""
 
     models: dict[str, Artifact]
     baseline: str
-    runtime: Runtime
-    runtime_version: str
-    fingerprint: Fingerprint
+    timer: Timer
     benchmark: Benchmark
 
 
@@ -33,9 +31,7 @@ class Outputs:
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     models = {name: model.path for name, model in inputs.models.items()}
-    plan = inputs.benchmark
+    runtime, plan = inputs.timer.runtime, inputs.benchmark
     return Outputs(
-        bench.compare(
-            models, inputs.baseline, inputs.runtime, plan.rounds, plan.seconds, plan.warmup_seconds, tools.progress
-        )
+        bench.compare(models, inputs.baseline, runtime, plan.rounds, plan.seconds, plan.warmup_seconds, tools.progress)
     )

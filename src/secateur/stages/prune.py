@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from secateur.calibration import training_tensor
-from secateur.ports import Budget, Importance, Tools
-from secateur.results import Artifact, Footprint
-from secateur.specs import Evidence, Scope
+from secateur.budgets import COUNTED, TIMED, Stopwatch, counted
+from secateur.calibration import look
+from secateur.errors import GraphError
+from secateur.ports import Budget, Gauge, Importance, Pruned, Tools
+from secateur.results import Artifact, Footprint, Sensitivity, Trial
+from secateur.specs import Evidence, Scope, Timer
 from secateur.store import artifact
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow")
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Inputs:
     """`target` is the share of the baseline's `unit` that is gone afterwards, whatever was gone before.
 
-    `data`, `evidence` and `seed` are there only where the importance needs more than the weights.
+    `data`, `evidence` and `seed` are there only where the importance needs more than the weights, `timer` where the
+    unit is latency, `sensitivity` where the scope goes by it.
     """
 
     weights: Artifact
@@ -34,6 +44,8 @@ class Inputs:
     unit: str
     target: float
     imgsz: int
+    timer: Timer | None = None
+    sensitivity: Sensitivity | None = None
     data: Artifact | None = None
     evidence: Evidence | None = None
     seed: int | None = None
@@ -41,47 +53,74 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """`channels`: what each group keeps, of how many; `kept`: a file with the output channels each layer still has."""
+    """`reached` is what came of `target`; `channels`: what each group keeps, of how many.
+
+    `kept` is a file with the output channels each layer still has; `trials` are the nets that were timed; `fixed` are
+    the layers that cannot be pruned safely, and why.
+    """
 
     weights: Artifact
     kept: Artifact
     footprint: Footprint
+    reached: float
     channels: dict[str, tuple[int, int]]
+    trials: tuple[Trial, ...] = ()
+    fixed: dict[str, str] = field(default_factory=dict)
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     baseline, net = tools.detector.load(inputs.baseline.path), tools.detector.load(inputs.weights.path)
-    original = _widths(baseline, inputs, tools)
-    budget = Budget(inputs.target, inputs.unit, original, tools.pruner.footprint(baseline, inputs.imgsz).macs)
-    if inputs.importance.needs == "gradients":
-        _accumulate_gradients(net, inputs, tools)
-    pictures = _pictures(inputs, tools) if inputs.importance.needs == "inputs" else None
-    fixed = tools.detector.fixed_layers(net, inputs.scope.head)
-    pruned = tools.pruner.prune(net, fixed, inputs.importance, inputs.scope, budget, inputs.imgsz, pictures)
+    widths = tools.pruner.widths(baseline, _fixed(baseline, inputs, tools), inputs.imgsz)
+    with tempfile.TemporaryDirectory(prefix="secateur-trials-") as scratch:
+        gauge = _gauge(inputs, baseline, widths, tools, Path(scratch))
+        pruned = _pruned(inputs, net, gauge, widths, tools)
+    fixed = dict(tools.detector.kept_layers(net))
+    log.info("kept whole: %s", "; ".join(f"{name} ({why})" for name, why in fixed.items()) or "nothing")
     tools.detector.save(pruned.net, out / "pruned.pt")
     (out / "kept.json").write_text(json.dumps(pruned.kept))
-    left = _widths(pruned.net, inputs, tools)
     return Outputs(
         artifact(out / "pruned.pt"),
         artifact(out / "kept.json"),
         tools.pruner.footprint(pruned.net, inputs.imgsz),
-        {name: (left[name], width) for name, width in original.items()},
+        pruned.gone,
+        {name: (len(pruned.kept[name]), width) for name, width in widths.items()},
+        tuple(gauge.trials) if isinstance(gauge, Stopwatch) else (),
+        fixed,
     )
 
 
-def _widths(net: nn.Module, inputs: Inputs, tools: Tools) -> dict[str, int]:
-    return tools.pruner.widths(net, tools.detector.fixed_layers(net, inputs.scope.head), inputs.imgsz)
+def _gauge(inputs: Inputs, baseline: nn.Module, widths: dict[str, int], tools: Tools, scratch: Path) -> Gauge:
+    if inputs.unit != "latency":
+        return counted(inputs.unit, baseline, widths, inputs.imgsz, tools.pruner)
+    assert inputs.timer
+    return Stopwatch(baseline, inputs.timer, inputs.imgsz, tools, scratch)
 
 
-def _accumulate_gradients(net: nn.Module, inputs: Inputs, tools: Tools) -> None:
-    assert inputs.data and inputs.evidence and inputs.seed is not None
-    data, looks = inputs.data.path / "data.yaml", inputs.evidence
-    tools.detector.accumulate_gradients(
-        net, data, inputs.imgsz, looks.batches, looks.batch, inputs.seed, tools.progress
+def _pruned(inputs: Inputs, net: nn.Module, gauge: Gauge, widths: dict[str, int], tools: Tools) -> Pruned:
+    nearness = TIMED if inputs.unit == "latency" else COUNTED
+    budget = Budget(inputs.target, inputs.unit, gauge, widths, **nearness)
+    pictures = look(net, inputs.importance, inputs.data, inputs.evidence, inputs.imgsz, inputs.seed, tools)
+    fixed = _fixed(net, inputs, tools)
+    return tools.pruner.prune(
+        net, fixed, inputs.importance, inputs.scope, budget, inputs.imgsz, pictures, inputs.sensitivity
     )
 
 
-def _pictures(inputs: Inputs, tools: Tools) -> Tensor:
-    assert inputs.data and inputs.evidence and inputs.seed is not None
-    count = inputs.evidence.batches * inputs.evidence.batch
-    return training_tensor(inputs.data.path, inputs.imgsz, count, inputs.seed, tools.progress)
+def _fixed(net: nn.Module, inputs: Inputs, tools: Tools) -> list[nn.Module]:
+    return fixed_layers(net, inputs.scope.head, inputs.scope.keep, tools)
+
+
+def fixed_layers(net: nn.Module, head: bool, keep: Sequence[str], tools: Tools) -> list[nn.Module]:
+    """Layers that keep their channels: those that have to, and those of the patterns in `keep`; raises GraphError where
+    one matches nothing."""
+    layers = {name: layer for name, layer in net.named_modules() if hasattr(layer, "weight")}
+    asked = [layer for pattern in keep for layer in _matching(pattern, layers)]
+    return [*tools.detector.fixed_layers(net, head), *asked]
+
+
+def _matching(pattern: str, layers: dict[str, Any]) -> list[Any]:
+    found = [layer for name, layer in layers.items() if fnmatchcase(name, pattern)]
+    if not found:
+        some = ", ".join(list(layers)[:3])
+        raise GraphError(f"scope.keep: {pattern!r} matches no layer; there are {some}, … up to {list(layers)[-1]}")
+    return found

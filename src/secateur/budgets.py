@@ -1,0 +1,65 @@
+"""Which share of the unpruned net is gone: counted, or taken with the clock."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from secateur.edge import bench
+from secateur.ports import ChannelPruner, Gauge, Tools
+from secateur.results import BASELINE, Trial
+from secateur.specs import Timer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ROUNDS, SECONDS, WARMUP_SECONDS = 3, 1.0, 0.3  # of a trial; what ships is timed as long as `benchmark` says
+COUNTED: dict[str, Any] = {"tolerance": 0.0005, "fillers": 16}
+TIMED: dict[str, Any] = {"tolerance": 0.01, "fillers": 0}  # a search that comes nearer chases noise
+
+
+def counted(unit: str, unpruned: nn.Module, widths: dict[str, int], imgsz: int, pruner: ChannelPruner) -> Gauge:
+    """Of the channels that may be pruned, the MACs or the parameters."""
+
+    def size(net: nn.Module) -> int:
+        if unit == "channels":
+            return sum(_out_channels(net, name) for name in widths)
+        footprint = pruner.footprint(net, imgsz)
+        return footprint.macs if unit == "macs" else footprint.params
+
+    whole = size(unpruned)
+    return lambda net: 1 - size(net) / whole
+
+
+def _out_channels(net: nn.Module, name: str) -> int:
+    layer: Any = net.get_submodule(name)
+    return int(layer.out_channels)
+
+
+class Stopwatch:
+    """A gauge: the share of the unpruned net's p50 that is gone, on exported files, alternated with its own.
+
+    Weights do not matter to time, so a net is timed as it was cut. One that is not faster beyond its interval lacks
+    nothing that counts, which is said as minus infinity. `trials` holds all that was timed.
+    """
+
+    def __init__(self, unpruned: nn.Module, timer: Timer, imgsz: int, tools: Tools, folder: Path) -> None:
+        self.runtime, self.imgsz, self.tools, self.folder = timer.runtime, imgsz, tools, folder
+        self.unpruned = self._exported(unpruned, "unpruned")
+        self.trials: list[Trial] = []
+
+    def __call__(self, net: nn.Module) -> float:
+        models = {BASELINE: self.unpruned, "trial": self._exported(net, "trial")}
+        progress = self.tools.progress
+        timed = bench.compare(models, BASELINE, self.runtime, ROUNDS, SECONDS, WARMUP_SECONDS, progress)
+        speedup = timed["trial"].speedup
+        macs = self.tools.pruner.footprint(net, self.imgsz).macs
+        self.trials.append(Trial(macs, speedup, refused=speedup.low <= 1))
+        return -math.inf if speedup.low <= 1 else 1 - 1 / speedup.median
+
+    def _exported(self, net: nn.Module, name: str) -> Path:
+        weights, model = self.folder / f"{name}.pt", self.folder / f"{name}.onnx"
+        self.tools.detector.save(net, weights)
+        self.tools.detector.export_onnx(weights, self.imgsz, model)
+        return model

@@ -1,0 +1,85 @@
+"""What each group of channels costs when it alone is narrowed (Li et al. 2017): mAP on training pictures, unmended."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.calibration import look
+from secateur.ports import Importance, Tools
+from secateur.results import Artifact, Sensitivity
+from secateur.specs import Evidence, Probes
+from secateur.stages.prune import fixed_layers
+
+if TYPE_CHECKING:
+    from torch import nn
+
+VERSION = 1
+LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`weights` is the unpruned net; `head` and `keep` are the scope's; `seed` draws the pictures."""
+
+    weights: Artifact
+    importance: Importance
+    head: bool
+    keep: tuple[str, ...]
+    probes: Probes
+    imgsz: int
+    data: Artifact
+    evidence: Evidence
+    seed: int
+
+
+def run(inputs: Inputs, tools: Tools, out: Path) -> Sensitivity:
+    net = tools.detector.load(inputs.weights.path)
+    with tempfile.TemporaryDirectory(prefix="secateur-sensitivity-") as scratch:
+        data = _few_pictures(inputs.data.path, inputs.probes.images, inputs.seed, Path(scratch) / "data")
+
+        def score(candidate: nn.Module) -> float:
+            weights = Path(scratch) / "candidate.pt"
+            tools.detector.save(candidate, weights)
+            return tools.detector.evaluate(weights, data, inputs.imgsz, lambda *_: None).main
+
+        whole = score(net)
+        drops: dict[str, list[float]] = {}
+        for name, candidate in _narrowed(net, inputs, tools):
+            drops.setdefault(name, []).append(whole - score(candidate))
+    return Sensitivity(inputs.probes.ratios, {name: tuple(found) for name, found in drops.items()})
+
+
+def _narrowed(net: nn.Module, inputs: Inputs, tools: Tools) -> Iterator[tuple[str, nn.Module]]:
+    """Every group at every ratio, told as it comes."""
+    pictures = look(net, inputs.importance, inputs.data, inputs.evidence, inputs.imgsz, inputs.seed, tools)
+    fixed, ratios = fixed_layers(net, inputs.head, inputs.keep, tools), inputs.probes.ratios
+    total = len(ratios) * len(tools.pruner.widths(net, fixed, inputs.imgsz))
+    found = tools.pruner.narrowed(net, fixed, inputs.importance, ratios, inputs.imgsz, pictures)
+    for done, narrowed in enumerate(found):
+        tools.progress(done, total)
+        yield narrowed
+
+
+def _few_pictures(data: Path, count: int, seed: int, out: Path) -> Path:
+    """The data.yaml of a set whose validation pictures are some of the training pictures of `data`."""
+    pictures = sorted((data / "images" / "train").iterdir())
+    chosen = random.Random(seed).sample(pictures, min(count, len(pictures)))
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (out / kind / split).mkdir(parents=True)
+        for picture in chosen:
+            _link(picture, out / "images" / split)
+            label = data / "labels" / "train" / f"{picture.stem}.txt"
+            if label.is_file():
+                _link(label, out / "labels" / split)
+    (out / "data.yaml").write_bytes((data / "data.yaml").read_bytes())
+    return out / "data.yaml"
+
+
+def _link(file: Path, folder: Path) -> None:
+    (folder / file.name).symlink_to(file.resolve())

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from torch import nn
+
+from secateur import budgets
+from secateur.adapters.channel_pruning import ChannelPruner
+from secateur.adapters.yolo.door import Yolo
+from secateur.budgets import Stopwatch, counted
+from secateur.edge.fingerprint import fingerprint
+from secateur.ports import Tools
+from secateur.runtimes.onnxruntime import Onnxruntime
+from secateur.specs import Timer
+from tests.conftest import no_progress, prune
+
+if TYPE_CHECKING:
+    from secateur.ports import Gauge
+
+
+def chain(first: int, second: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, first, 1, bias=False), nn.Conv2d(first, second, 1, bias=False))
+
+
+@pytest.mark.parametrize(
+    ("unit", "gone"),
+    [
+        ("channels", 3 / 4),  # by hand: 1 of 4 is left
+        ("params", 1 - (3 * 1 + 1 * 2) / (3 * 4 + 4 * 2)),
+        ("macs", 1 - (3 * 1 + 1 * 2) / (3 * 4 + 4 * 2)),  # each weight once a pixel
+    ],
+)
+def test_what_is_gone_is_counted_against_the_unpruned_net(unit: str, gone: float) -> None:
+    gauge: Gauge = counted(unit, chain(4, 2), {"0": 4}, 8, ChannelPruner())
+
+    assert gauge(chain(4, 2)) == 0
+    assert gauge(chain(1, 2)) == pytest.approx(gone)
+
+
+@pytest.fixture
+def watch(yolo: Yolo, seg_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    monkeypatch.setattr(budgets, "SECONDS", 0.3)
+    monkeypatch.setattr(budgets, "WARMUP_SECONDS", 0.1)
+    timer = Timer(Onnxruntime(), "1", fingerprint())
+    return Stopwatch(yolo.load(seg_checkpoint), timer, 160, Tools(yolo, ChannelPruner(), yolo, no_progress), tmp_path)
+
+
+def test_time_is_taken_of_exported_nets_and_every_trial_is_kept(
+    watch: Stopwatch, yolo: Yolo, seg_checkpoint: Path
+) -> None:
+    net = yolo.load(seg_checkpoint)
+    small = prune(yolo, net, target=0.8)
+
+    gone = watch(small)
+
+    (trial,) = watch.trials
+    assert not trial.refused
+    assert gone == pytest.approx(1 - 1 / trial.speedup.median)
+    assert 0.2 < gone < 0.95  # far from the share of MACs, if that were taken for time: any machine is faster with less
+
+
+def test_a_net_that_is_not_faster_beyond_its_interval_is_refused(
+    watch: Stopwatch, yolo: Yolo, seg_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        watch, "_exported", lambda net, name: watch.unpruned
+    )  # the very same file: no faster than itself
+
+    gone = watch(yolo.load(seg_checkpoint))
+
+    (trial,) = watch.trials
+    assert trial.speedup.low <= 1 <= trial.speedup.high or trial.refused == (trial.speedup.low <= 1)
+    assert (gone == -math.inf) == trial.refused
