@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from secateur.datasets.shapes import Shapes
-from secateur.specs import Scope, Training
+from secateur.ports import Lesson
+from secateur.specs import Distillation, Scope, Training
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,6 +31,11 @@ Recipe = Callable[..., Training]
 
 def no_progress(done: int, total: int) -> None:
     """Nobody looks."""
+
+
+def by_labels(data: Path) -> Lesson:
+    """Ordinary training."""
+    return Lesson(data, Distillation())
 
 
 @pytest.fixture(scope="session")

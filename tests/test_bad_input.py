@@ -18,6 +18,7 @@ from secateur.datasets.shapes import Shapes
 from secateur.datasets.yolo_folder import YoloFolder
 from secateur.ports import Tools
 from secateur.results import Artifact
+from secateur.specs import Distillation
 from secateur.stages import evaluate, finetune, prepare
 from secateur.store import artifact
 from tests.conftest import files_no_larger_than
@@ -462,7 +463,7 @@ def test_nothing_is_written_beside_the_data(
     tools, weights = Tools(yolo, pruner, yolo, progress=lambda done, total: None), artifact(seg_checkpoint)
     prepared: Artifact = prepare.run(prepare.Inputs("content", YoloFolder(str(data))), tools, folder).data
     stored = tree(prepared.path)
-    finetune.run(finetune.Inputs(weights, prepared, recipe(batch=2), 64, 0), tools, folder)
+    finetune.run(finetune.Inputs(weights, prepared, recipe(batch=2), Distillation(), 64, 0), tools, folder)
     evaluate.run(evaluate.Inputs(weights, prepared, 64), tools, folder)
 
     assert tree(data) == before

@@ -139,7 +139,7 @@ def test_the_config_holds_all_that_a_run_is_made_of_and_nothing_else() -> None:
 def test_every_group_has_its_folder() -> None:
     folders = {path.name for path in shipped("conf").iterdir() if path.is_dir()}
 
-    assert folders == {*FOLDERS, "model", "scope", "finetune", "tracking", "hydra"}
+    assert folders == {*FOLDERS, "model", "scope", "finetune", "distillation", "tracking", "hydra"}
 
 
 @pytest.mark.parametrize("study", ["quickstart", "lab4"])

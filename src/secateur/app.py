@@ -34,7 +34,7 @@ from omegaconf.errors import OmegaConfBaseException
 from secateur import plugins
 from secateur.errors import SecateurError, SpecError, StageError
 from secateur.results import RunHeader, RunReport
-from secateur.specs import Benchmark, Evidence, Model, Probes, RunSpec, Scope, Training
+from secateur.specs import Benchmark, Distillation, Evidence, Model, Probes, RunSpec, Scope, Training
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +51,7 @@ VALUES: dict[str, Any] = {
     "scope": Scope,
     "sensitivity": Probes,
     "finetune": Training,
+    "distillation": Distillation,
     "max_map_drop": float | None,
     "patience": int,
     "benchmark": Benchmark,

@@ -24,7 +24,19 @@ from secateur.results import (
 from secateur.runner import Runner
 from secateur.selection import select
 from secateur.specs import RunSpec, Timer
-from secateur.stages import baseline, benchmark, evaluate, export, finetune, heal, prepare, prune, quantize, sensitivity
+from secateur.stages import (
+    baseline,
+    benchmark,
+    evaluate,
+    export,
+    finetune,
+    gather,
+    heal,
+    prepare,
+    prune,
+    quantize,
+    sensitivity,
+)
 from secateur.store import Store, artifact
 
 
@@ -46,6 +58,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     stage.tell(Rung(0, 0.0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
 
     probed = probe(unpruned, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
+    unlabelled = more_pictures(spec, data.data, stage)
 
     rungs: list[Rung] = []
     current = accepted = unpruned
@@ -53,7 +66,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     for number, target in enumerate(spec.schedule.rungs(), start=1):
         smaller = cut(current, unpruned, target, number, probed, spec, data.data, stage)
         pruned = mend(smaller, current, number, spec, data.data, stage)
-        current = recover(pruned, number, spec, data.data, stage)
+        current = recover(pruned, unpruned, number, unlabelled, spec, data.data, stage)
         passes = within_budget(current, unpruned, spec.max_map_drop)
         rungs.append(rung(number, target, smaller, pruned, current, passes))
         stage.tell(rungs[-1])
@@ -141,11 +154,24 @@ def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Art
     return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage))
 
 
-def recover(pruned: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
+def more_pictures(spec: RunSpec, data: Artifact, stage: Runner) -> Artifact | None:
+    """Those without labels, where there are some to learn from."""
+    folder = spec.dataset.unlabelled
+    if folder is None or not spec.finetune.epochs:
+        return None
+    return stage(gather.run, gather.Inputs(artifact(Path(folder)), data), "unlabelled").pictures
+
+
+def recover(
+    pruned: Net, unpruned: Net, rung: int, unlabelled: Artifact | None, spec: RunSpec, data: Artifact, stage: Runner
+) -> Net:
     """The net after fine-tuning, scored again; the same net where there is none."""
     if not spec.finetune.epochs:
         return pruned
-    inputs = finetune.Inputs(pruned.weights, data, spec.finetune, spec.imgsz, spec.seed)
+    teacher = unpruned.weights if spec.distillation.has_teacher else None
+    inputs = finetune.Inputs(
+        pruned.weights, data, spec.finetune, spec.distillation, spec.imgsz, spec.seed, teacher, unlabelled
+    )
     made = stage(finetune.run, inputs, "fine-tuning", rung)
     return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from secateur.results import Accuracy, Footprint, Rung, RunReport, Sensitivity, StageRecord
-    from secateur.specs import Scope, Training
+    from secateur.specs import Distillation, Scope, Training
 
     Image = NDArray[np.float32]  # (1, 3, height, width), RGB, 0–1
 
@@ -122,6 +122,10 @@ class Downloads(Protocol):
 class Dataset(Protocol):
     """Pictures with labels, in YOLO format once written."""
 
+    @property
+    def unlabelled(self) -> str | None:
+        """A folder of more pictures, without labels."""
+
     def digest(self, downloads: Downloads) -> str:
         """What the pictures and labels are; the same digest means the same content."""
 
@@ -174,6 +178,16 @@ class Quantizer(Protocol):
 # ---- doors: the only way to a foreign library ---------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a net is fine-tuned on: a data yaml, a folder of more pictures without labels, and the net to learn from."""
+
+    data: Path
+    distillation: Distillation
+    unlabelled: Path | None = None
+    teacher: Path | None = None
+
+
 class Detector(Protocol):
     """The YOLO door: builds, trains, scores and exports nets."""
 
@@ -191,7 +205,7 @@ class Detector(Protocol):
         """Builds the net, trains it and writes the checkpoint `out`."""
 
     def finetune(
-        self, weights: Path, data: Path, training: Training, imgsz: int, seed: int, out: Path, progress: Progress
+        self, weights: Path, lesson: Lesson, training: Training, imgsz: int, seed: int, out: Path, progress: Progress
     ) -> None:
         """Trains a net as it is, pruned shape and all, and writes the checkpoint `out`."""
 

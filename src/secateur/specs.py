@@ -61,6 +61,40 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """What fine-tuning learns from: weights of its losses; 0 leaves one out.
+
+    `labels` weighs the ordinary training loss. `classes`, `boxes`, `coefficients` and `prototypes` have the net give
+    what the unpruned one gives at every position of every picture, labelled or not. `features` is Ultralytics' own
+    distillation of the neck.
+    """
+
+    labels: float = 1.0
+    classes: float = 0.0
+    boxes: float = 0.0
+    coefficients: float = 0.0
+    prototypes: float = 0.0
+    features: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            require(weight >= 0, f"{name} must be 0 or more, got {weight}")
+        require(
+            self.labels > 0 or self.dense, "labels, or one of classes, boxes, coefficients, prototypes, must be above 0"
+        )
+        require(not (self.features and self.dense), "features cannot be combined with the dense terms")
+
+    @property
+    def dense(self) -> bool:
+        """Whether the unpruned net's raw outputs are learnt from."""
+        return max(self.classes, self.boxes, self.coefficients, self.prototypes) > 0
+
+    @property
+    def has_teacher(self) -> bool:
+        return self.dense or self.features > 0
+
+
+@dataclass(frozen=True)
 class Model:
     """Where the net comes from: a checkpoint, or an architecture that is trained from scratch."""
 
@@ -160,6 +194,7 @@ class RunSpec:
     schedule: Schedule
     healing: Healer | None
     finetune: Training
+    distillation: Distillation
     max_map_drop: float | None
     patience: int
     quantization: Quantizer
@@ -174,5 +209,9 @@ class RunSpec:
             f"max_map_drop must be in (0, 1], got {self.max_map_drop}",
         )
         require(self.patience >= 0, f"patience must be 0 or more rungs, got {self.patience}")
+        require(
+            self.dataset.unlabelled is None or self.finetune.epochs == 0 or self.distillation.labels == 0,
+            "dataset.unlabelled serves a distillation without labels; use distillation=dense",
+        )
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

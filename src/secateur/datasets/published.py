@@ -14,6 +14,7 @@ class Published:
     """`yaml` is its name there."""
 
     yaml: str
+    unlabelled: str | None = None
 
     def digest(self, downloads: Downloads) -> str:
         return self._layout(downloads).digest()

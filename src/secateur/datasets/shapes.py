@@ -40,6 +40,7 @@ class Shapes:
     visible: float = 0.7  # least share of an object that others leave uncovered
     noise: float = 0.04  # most standard deviation of the noise, of full white
     seed: int = 0
+    unlabelled: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "val", "objects"):
@@ -58,7 +59,8 @@ class Shapes:
 
     def digest(self, downloads: Downloads) -> str:
         """SHA-256 of the name, the version and the fields, which is all that the pictures depend on."""
-        text = json.dumps(["shapes", VERSION, asdict(self)], sort_keys=True, separators=(",", ":"))
+        drawn = {name: value for name, value in asdict(self).items() if name != "unlabelled"}
+        text = json.dumps(["shapes", VERSION, drawn], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def write(self, out: Path, downloads: Downloads) -> None:

@@ -16,6 +16,7 @@ class YoloFolder:
 
     root: str
     yaml: str | None = None
+    unlabelled: str | None = None
 
     def check(self) -> None:
         """Raises SpecError where the folder cannot be what it is said to be."""

@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.ports import Tools
+from secateur.ports import Lesson, Tools
 from secateur.results import Artifact
-from secateur.specs import Training
+from secateur.specs import Distillation, Training
 from secateur.store import artifact
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "ultralytics")
 
 
 @dataclass(frozen=True)
 class Inputs:
+    """`teacher` and `unlabelled` pictures are there where the distillation needs them."""
+
     weights: Artifact
     data: Artifact
     training: Training
+    distillation: Distillation
     imgsz: int
     seed: int
+    teacher: Artifact | None = None
+    unlabelled: Artifact | None = None
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,14 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
-    target, data = out / "tuned.pt", inputs.data.path / "data.yaml"
+    target = out / "tuned.pt"
+    lesson = Lesson(
+        inputs.data.path / "data.yaml",
+        inputs.distillation,
+        inputs.unlabelled.path / "images" if inputs.unlabelled else None,
+        inputs.teacher.path if inputs.teacher else None,
+    )
     tools.detector.finetune(
-        inputs.weights.path, data, inputs.training, inputs.imgsz, inputs.seed, target, tools.progress
+        inputs.weights.path, lesson, inputs.training, inputs.imgsz, inputs.seed, target, tools.progress
     )
     return Outputs(artifact(target))

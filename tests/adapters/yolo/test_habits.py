@@ -15,12 +15,13 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from secateur.adapters.yolo import open_yolo
-from secateur.specs import Training
+from secateur.ports import Lesson
+from secateur.specs import Distillation, Training
 
 folder, weights, data, recipe, report = map(Path, sys.argv[1:])
 yolo = open_yolo("cpu", 0, folder)
 training = Training(**json.loads(recipe.read_text()))
-yolo.finetune(weights, data, training, 64, 0, folder / "tuned.pt", lambda *at: None)
+yolo.finetune(weights, Lesson(data, Distillation()), training, 64, 0, folder / "tuned.pt", lambda *at: None)
 yolo.evaluate(folder / "tuned.pt", data, 64, lambda *at: None)
 yolo.export_onnx(folder / "tuned.pt", 64, folder / "model.onnx")
 

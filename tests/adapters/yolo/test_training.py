@@ -12,7 +12,7 @@ from torch import nn
 from secateur.adapters.channel_pruning import ChannelPruner
 from secateur.adapters.yolo.door import Yolo
 from secateur.errors import SpecError, StageError
-from tests.conftest import IMGSZ, Recipe, no_progress
+from tests.conftest import IMGSZ, Recipe, by_labels, no_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def tune(yolo: Yolo, weights: Path, data: Path, training: Training, out: Path, seed: int = 0) -> nn.Module:
-    yolo.finetune(weights, data, training, IMGSZ, seed, out, no_progress)
+    yolo.finetune(weights, by_labels(data), training, IMGSZ, seed, out, no_progress)
     return yolo.load(out)
 
 
@@ -101,7 +101,13 @@ def test_patience_stops_early_and_keeps_the_best_epoch(
     batches: list[tuple[int, int]] = []
 
     yolo.finetune(
-        trained_checkpoint, easy_shapes, training, IMGSZ, 0, tmp_path / "out.pt", lambda *at: batches.append(at)
+        trained_checkpoint,
+        by_labels(easy_shapes),
+        training,
+        IMGSZ,
+        0,
+        tmp_path / "out.pt",
+        lambda *at: batches.append(at),
     )
 
     assert batches == [(1, 8), (2, 8), (3, 8)]
@@ -115,7 +121,13 @@ def test_progress_ends_at_its_total(
     batches: list[tuple[int, int]] = []
 
     yolo.finetune(
-        detect_checkpoint, shapes, recipe(epochs=2), IMGSZ, 0, tmp_path / "out.pt", lambda *at: batches.append(at)
+        detect_checkpoint,
+        by_labels(shapes),
+        recipe(epochs=2),
+        IMGSZ,
+        0,
+        tmp_path / "out.pt",
+        lambda *at: batches.append(at),
     )
 
     assert batches == [(1, 4), (2, 4), (3, 4), (4, 4)]  # 16 pictures in batches of 8, twice

@@ -17,9 +17,9 @@ from secateur.adapters.yolo.fixed import kept_layers, output_layers
 from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
 from secateur.errors import ExportError, SpecError, StageError
-from secateur.ports import Progress
+from secateur.ports import Lesson, Progress
 from secateur.results import Accuracy
-from secateur.specs import Training
+from secateur.specs import Distillation, Training
 
 OPSET = 17
 
@@ -71,17 +71,17 @@ class Yolo:
             net = training.build(architecture, data, seed)
         except FileNotFoundError as error:
             raise SpecError(f"model.architecture: Ultralytics has no {architecture!r}") from error
-        self._train(net, data, recipe, imgsz, seed, out, progress)
+        self._train(net, Lesson(data, Distillation()), recipe, imgsz, seed, out, progress)
 
     def finetune(
-        self, weights: Path, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
+        self, weights: Path, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
     ) -> None:
-        self._train(checkpoint.load(weights), data, recipe, imgsz, seed, out, progress)
+        self._train(checkpoint.load(weights), lesson, recipe, imgsz, seed, out, progress)
 
     def _train(
-        self, net: nn.Module, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
+        self, net: nn.Module, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
     ) -> None:
-        trained = training.train(net, data, recipe, imgsz, seed, self.device, self.workers, progress)
+        trained = training.train(net, lesson, recipe, imgsz, seed, self.device, self.workers, progress)
         checkpoint.save(trained, out)
 
     def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Accuracy:

@@ -15,9 +15,11 @@ from ultralytics.nn.tasks import BaseModel, DetectionModel, SegmentationModel, l
 from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import ModelEMA, init_seeds
 
+from secateur.adapters.yolo import checkpoint
+from secateur.adapters.yolo.distillation import DenseCriterion, student_of
 from secateur.convolutions import hooked
 from secateur.errors import StageError
-from secateur.ports import Progress
+from secateur.ports import Lesson, Progress
 from secateur.specs import Training
 
 QUIET: dict[str, Any] = {"plots": False, "verbose": False, "deterministic": True, "model": "secateur", "mode": "train"}
@@ -30,11 +32,16 @@ class _KeepsItsNet:
     """`Model.train()` rebuilds a net from its yaml, which undoes a prune; a trainer that already holds one does not."""
 
     training: Training | None = None
+    lesson: Lesson | None = None
 
     def _setup_train(self) -> None:
         super()._setup_train()
         if self.training:
             self.ema = ModelEMA(self.model, self.training.ema_decay, self.training.ema_tau)
+        if self.lesson and self.lesson.distillation.dense:  # after the average was made, which needs no teacher
+            assert self.lesson.teacher
+            teacher = checkpoint.load(self.lesson.teacher).to(self.device)
+            self.model.criterion = DenseCriterion(teacher, self.lesson.distillation, self.model.init_criterion())
 
     def _model_train(self) -> None:
         super()._model_train()
@@ -67,18 +74,42 @@ def build(architecture: str, data: Path, seed: int) -> BaseModel:
 
 
 def train(
-    net: BaseModel, data: Path, training: Training, imgsz: int, seed: int, device: str, workers: int, progress: Progress
+    net: BaseModel,
+    lesson: Lesson,
+    training: Training,
+    imgsz: int,
+    seed: int,
+    device: str,
+    workers: int,
+    progress: Progress,
 ) -> BaseModel:
     """The trained net: the running average of the last epoch, or of the best where `patience` asks for one."""
     with tempfile.TemporaryDirectory(prefix="secateur-train-") as scratch:
-        trainer = _trainer(net, data, _overrides(training), imgsz, seed, device, workers, Path(scratch))
-        trainer.training = training
+        overrides, data = _overrides(training) | _taught(lesson), _pictures(lesson, Path(scratch))
+        trainer = _trainer(net, data, overrides, imgsz, seed, device, workers, Path(scratch))
+        trainer.training, trainer.lesson = training, lesson
         trainer.add_callback("on_train_batch_end", _reporter(progress))
         try:
             trainer.train()
         except (RuntimeError, ValueError) as error:
             raise StageError(f"training failed: {str(error).splitlines()[0]}") from error
-        return load_checkpoint(trainer.best)[0] if training.patience else trainer.ema.ema
+        return student_of(load_checkpoint(trainer.best)[0] if training.patience else trainer.ema.ema)
+
+
+def _taught(lesson: Lesson) -> dict[str, Any]:
+    """What turns Ultralytics' own distillation on."""
+    features = lesson.distillation.features
+    return {"distill_model": str(lesson.teacher), "dis": features} if features else {}
+
+
+def _pictures(lesson: Lesson, scratch: Path) -> Path:
+    """The data yaml to train by: the pictures without labels count as training pictures."""
+    if lesson.unlabelled is None:
+        return lesson.data
+    said = YAML.load(lesson.data)
+    labelled, unseen = (str(lesson.data.parent / said[split]) for split in ("train", "val"))
+    YAML.save(scratch / "data.yaml", said | {"train": [labelled, str(lesson.unlabelled)], "val": unseen})
+    return scratch / "data.yaml"
 
 
 def accumulate_gradients(
