@@ -125,16 +125,25 @@ def sensitivity(overrides: list[str]) -> int:
     _check_places(spec)
     folder = Path(plain["outputs"]) / "sensitivity" / f"{datetime.now():%Y%m%d-%H%M%S-%f}_{spec.name}"
     screen = Screen(Console())
-    with _in_one_line():
-        folder.mkdir(parents=True)
-        sinks: list[Sink] = [Journal(folder), screen]
+    with _in_one_line(), _unless_empty(folder):
         tools, store = _workshop(plain, screen)
-        found = pipeline.sensitivities(spec, tools, store, sinks)
+        found = pipeline.sensitivities(spec, tools, store, [Journal(folder), screen])
         (folder / "sensitivity.csv").write_text(pages.to_csv(found))
-        (folder / "sensitivity.html").write_text(pages.page(found, _sensitivity_facts(spec, overrides)))
+        (folder / "sensitivity.html").write_text(pages.page(found, _sensitivity_facts(plain, overrides)))
     screen.console.print(pages.table(found, limit=20))
     _say_where_sensitivity(screen.console, folder)
     return 0
+
+
+@contextmanager
+def _unless_empty(folder: Path) -> Iterator[None]:
+    """Makes the folder; a failure that leaves nothing in it leaves no folder either."""
+    folder.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _composed(overrides: list[str]) -> dict[str, Any]:
@@ -312,7 +321,10 @@ def _explain(key: str, plain: Any, kind: Any, message: str) -> str:
 
 def _at(plain: Any, path: list[str]) -> Any:
     for step in path:
-        plain = plain.get(step) if isinstance(plain, dict) else None
+        name, *places = re.findall(r"[^\[\]]+", step)  # `ratios[1]`
+        plain = plain.get(name) if isinstance(plain, dict) else None
+        for place in places:
+            plain = plain[int(place)]
     return plain
 
 
@@ -416,10 +428,10 @@ def _objective(report: RunReport) -> float | None:
     return next((c.accuracy.main for c in report.candidates if c.name == report.selected), None)
 
 
-def _sensitivity_facts(spec: RunSpec, overrides: list[str]) -> dict[str, str]:
+def _sensitivity_facts(plain: dict[str, Any], overrides: list[str]) -> dict[str, str]:
     return {
-        "criterion": type(spec.importance).__name__.lower(),
-        "pictures": f"{spec.sensitivity.images} training pictures at {spec.imgsz} px",
+        "criterion": plain["importance"]["name"],
+        "pictures": f"at most {plain['sensitivity']['images']} training pictures at {plain['imgsz']} px",
         "command": shlex.join(["secateur", "sensitivity", *overrides]),
     }
 

@@ -25,7 +25,7 @@ class Screen:
         self._started = self._told = 0.0
 
     def stage_started(self, stage: str, label: str) -> None:
-        self._what = f"{stage:<10}{label}"
+        self._what = f"{stage:<12}{label}"
         self._started = self._told = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
@@ -48,12 +48,12 @@ class Screen:
         took = "stored" if record.reused else f"{record.seconds:.1f} s"
         rung = f"rung {record.rung}" if record.rung else ""
         line = Text.assemble(("↺ " if record.reused else "✓ ", "dim" if record.reused else "green"))
-        line.append(f"{record.stage:<10}{record.label:<22}{rung:<8}{took:>9}  {_found(record)}")
+        line.append(f"{record.stage:<12}{record.label:<22}{rung:<8}{took:>9}  {_found(record)}")
         self.console.print(line)
 
     def rung_finished(self, rung: Rung) -> None:
         if not rung.accepted:
-            self.console.print(f"  rung {rung.rung} loses more than max_map_drop: back to the last accepted one")
+            self.console.print(f"  rung {rung.rung} loses more than max_map_drop")
 
     def run_finished(self, report: RunReport) -> None:
         self._close()

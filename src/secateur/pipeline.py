@@ -68,9 +68,12 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
         pruned = mend(smaller, current, number, spec, data.data, stage)
         current = recover(pruned, unpruned, number, unlabelled, spec, data.data, stage)
         passes = within_budget(current, unpruned, spec.max_map_drop)
-        rungs.append(rung(number, target, smaller, pruned, current, passes))
+        rungs.append(as_rung(number, target, smaller, pruned, current, passes))
         stage.tell(rungs[-1])
-        accepted, refused = (current, 0) if passes else (accepted, refused + 1)
+        if passes:
+            accepted, refused = current, 0
+        else:
+            refused += 1
         if refused > spec.patience:
             break
 
@@ -108,10 +111,10 @@ def begin(spec: RunSpec, tools: Tools, stage: Runner) -> tuple[prepare.Outputs, 
     data = stage(prepare.run, prepare.Inputs(spec.dataset.digest(tools.downloads), spec.dataset), "data")
     if weights:
         tools.detector.check_fits(weights, len(data.names), data.labels)
-    return data, start(spec, weights, data.data, stage)
+    return data, unpruned_net(spec, weights, data.data, stage)
 
 
-def start(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) -> Net:
+def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) -> Net:
     """The unpruned net, scored."""
     if weights:
         inputs = baseline.Inputs(spec.imgsz, weights=artifact(weights))
@@ -124,9 +127,10 @@ def start(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) ->
 
 def probe(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Sensitivity:
     """What each group of channels costs alone."""
+    looks = None if spec.importance.needs == "weights" else spec.evidence
     inputs = sensitivity.Inputs(
         unpruned.weights, spec.importance, spec.scope.head, spec.scope.keep, spec.sensitivity, spec.imgsz, data,
-        spec.evidence, spec.seed,
+        spec.seed, looks,
     )  # fmt: skip
     return stage(sensitivity.run, inputs, "each group alone")
 
@@ -176,7 +180,8 @@ def recover(
     return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage))
 
 
-def rung(number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, accepted: bool) -> Rung:
+def as_rung(number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, accepted: bool) -> Rung:
+    """What is told of a rung: the net that was cut, as it was mended, and as it was tuned."""
     reached, trials = smaller.reached, smaller.trials
     return Rung(number, target, reached, tuned.footprint, pruned.accuracy, tuned.accuracy, accepted, trials)
 

@@ -225,10 +225,10 @@ class Detector(Protocol):
         """A forward pass in eval mode without outputs, which holds no map longer than it is read."""
 
     def fixed_layers(self, net: nn.Module, head: bool) -> Sequence[nn.Module]:
-        """Layers whose outputs must keep their channels: those of `kept_layers`, and the head's last ones, or all of it
+        """Layers whose outputs must keep their channels: the unprunable ones, and the head's last ones, or all of it
         where `head` is not to be pruned."""
 
-    def kept_layers(self, net: nn.Module) -> Mapping[str, str]:
+    def unprunable_layers(self, net: nn.Module) -> Mapping[str, str]:
         """Layers, by their path in the net, that cannot be pruned safely, each with the reason."""
 
     def accumulate_gradients(

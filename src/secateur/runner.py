@@ -19,7 +19,7 @@ I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
 StageFunction = Callable[[I, Tools, Path], O]
-"""`run` of a module of `stages`, which also says VERSION and LIBRARIES."""
+"""`run` of a module of `stages`, which also says VERSION and LIBRARIES, and RESUMES where it goes on after a kill."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Runner:
         libraries = {library: version(library) for library in module.LIBRARIES}
         outputs: type[O] = get_type_hints(stage)["return"]
         identity = [name, module.VERSION, libraries, inputs]
-        return self.store.get(name, identity, outputs, lambda out: stage(inputs, self.tools, out))
+        resumes = getattr(module, "RESUMES", False)
+        return self.store.get(name, identity, outputs, lambda out: stage(inputs, self.tools, out), resumes)
 
 
 def _record(name: str, label: str, rung: int | None, inputs: Any, stored: Stored[Any], seconds: float) -> StageRecord:

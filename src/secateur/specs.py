@@ -125,7 +125,7 @@ class Scope:
     per_mac: bool = False
     """Rank channels by score per MAC that goes with them; only where they compete."""
     keep: tuple[str, ...] = ()
-    """Patterns (`model.0.*`) of layers that keep all their channels, by their names in the report."""
+    """Patterns (`model.0.*`) of layers that keep all their channels, named as `secateur sensitivity` names them."""
 
     def __post_init__(self) -> None:
         require(0 < self.max_ratio < 1, f"max_ratio must be in (0, 1), got {self.max_ratio}")

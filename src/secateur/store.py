@@ -48,13 +48,18 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
-    def get(self, stage: str, identity: Any, kind: type[T], make: Callable[[Path], T]) -> Stored[T]:
-        """The stored outputs of `identity`, or those that `make(out)` writes now, published whole or not at all."""
+    def get(
+        self, stage: str, identity: Any, kind: type[T], make: Callable[[Path], T], resumes: bool = False
+    ) -> Stored[T]:
+        """The stored outputs of `identity`, or those that `make(out)` writes now, published whole or not at all.
+
+        A `make` that `resumes` finds what it had written into `out` when it was killed.
+        """
         key = digest_of(identity)
         entry = self.root / stage / key
         try:
             with self._lock(key):
-                found = self._fetch(entry, kind) or self._publish(entry, identity, kind, make)
+                found = self._fetch(entry, kind) or self._publish(entry, identity, kind, make, resumes)
         except OSError as error:
             raise StageError(f"{stage}: cannot write to the store at {self.root}: {error}") from error
         return Stored(found.outputs, key, found.reused, found.seconds)
@@ -84,9 +89,13 @@ class Store:
         entry.rename(aside)
         log.warning("store: %s/%s is damaged (%s): moved aside, made anew", entry.parent.name, entry.name[:12], what)
 
-    def _publish(self, entry: Path, identity: Any, kind: type[T], make: Callable[[Path], T]) -> Stored[T]:
-        out = self.root / ".tmp" / f"{entry.name}-{uuid.uuid4().hex[:8]}"
-        out.mkdir(parents=True)
+    def _publish(
+        self, entry: Path, identity: Any, kind: type[T], make: Callable[[Path], T], resumes: bool
+    ) -> Stored[T]:
+        out = self.root / ".tmp" / entry.name  # nobody else's: the key is locked
+        if not resumes:
+            shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True, exist_ok=True)
         try:
             started = time.perf_counter()
             outputs = make(out)
@@ -96,8 +105,10 @@ class Store:
             (out / "meta.json").write_bytes(msgspec.json.encode(meta))
             entry.parent.mkdir(parents=True, exist_ok=True)
             out.rename(entry)
-        finally:
-            shutil.rmtree(out, ignore_errors=True)
+        except BaseException as error:
+            if isinstance(error, Exception) or not resumes:  # what was interrupted may go on
+                shutil.rmtree(out, ignore_errors=True)
+            raise
         return Stored(_decode(plain, kind, entry), entry.name, reused=False, seconds=seconds)
 
 

@@ -379,3 +379,17 @@ def test_small_portions_fill_what_a_large_one_leaves_of_the_budget(fillers: int,
     pruned = PRUNER.prune(net, [net[-1]], given, Scope(kind="global", round_to=1), budget, 8)
 
     assert outputs(pruned.net) == widths
+
+
+def test_a_group_never_loses_its_last_channel_however_high_the_ratio() -> None:
+    net = row_of_convolutions(4, 5)
+
+    assert [outputs(made) for _, made in PRUNER.narrowed(net, [net[-1]], Magnitude(), (0.99,), 8)] == [[1, 5]]
+
+
+def test_max_ratio_is_met_where_floating_point_falls_short_of_it() -> None:
+    net = row_of_convolutions(80, 5)  # 80 * (1 - 0.7) is 24.000000000000004
+
+    pruned = prune_row(net, target=0.7, scope=Scope(max_ratio=0.7, round_to=8))
+
+    assert outputs(pruned) == [24, 5]

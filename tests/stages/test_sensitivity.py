@@ -9,7 +9,7 @@ from secateur.adapters.yolo.door import Yolo
 from secateur.importances.magnitude import Magnitude
 from secateur.ports import Tools
 from secateur.results import Sensitivity
-from secateur.specs import Evidence, Probes
+from secateur.specs import Probes
 from secateur.stages import sensitivity
 from secateur.store import artifact
 from tests.conftest import IMGSZ, no_progress
@@ -23,7 +23,7 @@ def found(
     others = (*(f"model.{digit}*" for digit in range(2, 10)), "model.1[0-9]*")
     inputs = sensitivity.Inputs(
         artifact(trained_checkpoint), Magnitude(), True, others, Probes((0.25, 0.95), 8), IMGSZ,
-        artifact(easy_shapes.parent), Evidence(1, 1), 0,
+        artifact(easy_shapes.parent), 0,
     )  # fmt: skip
     tools = Tools(yolo, ChannelPruner(), yolo, no_progress)
     return sensitivity.run(inputs, tools, tmp_path_factory.mktemp("out"))
@@ -37,3 +37,13 @@ def test_every_group_that_may_be_pruned_is_tried_at_every_ratio(found: Sensitivi
 
 def test_a_net_that_has_hardly_a_channel_left_somewhere_finds_less(found: Sensitivity) -> None:
     assert max(most for _, most in found.drops.values()) > 0.01
+
+
+def test_scores_come_from_training_pictures_alone(easy_shapes: Path, tmp_path: Path) -> None:
+    data = sensitivity._few_pictures(easy_shapes.parent, 8, 0, tmp_path)
+
+    train = {path.resolve() for path in (easy_shapes.parent / "images" / "train").iterdir()}
+    seen = [path.resolve() for path in (data.parent / "images" / "val").iterdir()]
+    assert len(seen) == 8
+    assert set(seen) <= train
+    assert len(list((data.parent / "labels" / "val").iterdir())) == 8

@@ -126,7 +126,7 @@ class ChannelPruner:
         for group in _groups(net, fixed, imgsz, _seen(net, pictures)):
             order = _finite(importance.score(group), group).argsort().tolist()
             for ratio in ratios:
-                least = tuple(order[: round(ratio * group.channels)])
+                least = tuple(order[: min(round(ratio * group.channels), group.channels - 1)])
                 yield group.name, _without(net, [Portion(group.name, least, 0.0, ratio)])[0]
 
 
@@ -166,7 +166,7 @@ def _chosen(row: tuple[Portion, ...], budget: Budget, gone: Gone) -> tuple[Porti
             f"{budget.target:g} of the {budget.unit} is out of reach: at most {max(gone(row), 0):.3f} can go; lower "
             "schedule.target, or allow more with scope.max_ratio, scope.head, scope.keep or a smaller scope.round_to"
         )
-    low, high, below, above = 0, len(row), 0.0, gone(row)
+    low, high, below, above = 0, len(row), max(gone(()), 0.0), gone(row)
     for turn in itertools.count():
         if high - low <= 1:
             break
@@ -301,7 +301,7 @@ def _portions(group: Group, importance: Importance, scope: Scope, original: int)
     """A group's portions, least important first, down to the width that has to stay."""
     scores = _finite(importance.score(group), group) / (group.macs if scope.per_mac else 1)
     order, left, highest, portions = scores.argsort().tolist(), group.channels, -math.inf, []
-    smallest = max(scope.round_to, math.ceil(original * (1 - scope.max_ratio)))
+    smallest = max(scope.round_to, original - math.floor(original * scope.max_ratio + 1e-9))
     while left - (size := left % scope.round_to or scope.round_to) >= smallest:
         taken = tuple(order[group.channels - left : group.channels - left + size])
         highest = max(highest, float(scores[list(taken)].mean()))

@@ -11,8 +11,9 @@ from secateur.results import Artifact, Footprint
 from secateur.specs import Training
 from secateur.store import artifact
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "ultralytics", "torch-pruning")
+RESUMES = True
 
 
 @dataclass(frozen=True)

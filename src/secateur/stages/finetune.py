@@ -12,6 +12,7 @@ from secateur.store import artifact
 
 VERSION = 2
 LIBRARIES = ("torch", "ultralytics")
+RESUMES = True
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 VERSION = 3
-LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow")
+LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow", "onnx", "onnxslim")
 
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     with tempfile.TemporaryDirectory(prefix="secateur-trials-") as scratch:
         gauge = _gauge(inputs, baseline, widths, tools, Path(scratch))
         pruned = _pruned(inputs, net, gauge, widths, tools)
-    fixed = dict(tools.detector.kept_layers(net))
+    fixed = dict(tools.detector.unprunable_layers(net))
     log.info("kept whole: %s", "; ".join(f"{name} ({why})" for name, why in fixed.items()) or "nothing")
     tools.detector.save(pruned.net, out / "pruned.pt")
     (out / "kept.json").write_text(json.dumps(pruned.kept))

@@ -24,7 +24,8 @@ LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow")
 
 @dataclass(frozen=True)
 class Inputs:
-    """`weights` is the unpruned net; `head` and `keep` are the scope's; `seed` draws the pictures."""
+    """`weights` is the unpruned net; `head` and `keep` are the scope's; `seed` draws the pictures; `evidence` is there
+    where the importance needs more than the weights."""
 
     weights: Artifact
     importance: Importance
@@ -33,8 +34,8 @@ class Inputs:
     probes: Probes
     imgsz: int
     data: Artifact
-    evidence: Evidence
     seed: int
+    evidence: Evidence | None = None
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Sensitivity:

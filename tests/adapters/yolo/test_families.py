@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ATTENTION = "attention splits its channels into heads of a fixed width"
 DFL = "its weights are fixed"
+BRANCH = "this branch of the head is trained, but does not ship"
 FAMILIES = {
     "yolov8n-seg": {"model.56.dfl": DFL},
     "yolov8s-seg": {"model.56.dfl": DFL},
@@ -32,6 +33,9 @@ FAMILIES = {
     "yolo26n-seg": {
         "model.28.attn": ATTENTION,
         "model.56.1.attn": ATTENTION,
+        "model.59.one2one_cv2": BRANCH,
+        "model.59.one2one_cv3": BRANCH,
+        "model.59.one2one_cv4": BRANCH,
         "model.59.proto.feat_refine": "the semantic layers, which run in training only, read it",
     },
 }
@@ -92,7 +96,7 @@ def test_it_is_pruned_to_70_percent_of_its_macs(unpruned: nn.Module, pruned: nn.
 
 
 def test_what_is_kept_is_named_with_the_reason(yolo: Yolo, unpruned: nn.Module, family: str) -> None:
-    assert yolo.kept_layers(unpruned) == FAMILIES[family]
+    assert yolo.unprunable_layers(unpruned) == FAMILIES[family]
 
 
 def test_attention_and_what_it_reads_keep_their_channels(unpruned: nn.Module, pruned: nn.Module, family: str) -> None:
@@ -148,7 +152,7 @@ def test_a_block_of_another_family_is_kept_whole(yolo: Yolo) -> None:
 
     smaller = prune(yolo, net, target=0.3)
 
-    assert yolo.kept_layers(net)["model.1"] == "secateur cannot follow channels through C2fCIB"
+    assert yolo.unprunable_layers(net)["model.1"] == "secateur cannot follow channels through C2fCIB"
     assert smaller.model[1].cv2.conv.out_channels == 64
     assert smaller.model[2].conv.out_channels < 64
     assert all(torch.isfinite(output).all() for output in outputs(smaller))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +147,7 @@ def test_a_training_that_diverges_ends_in_one_line(
 ) -> None:
     explosive = recipe(epochs=4, lr0=1.0, warmup_epochs=0.0, freeze_batchnorm=True)
 
-    with pytest.raises(StageError, match="^training failed: .*NaN.*$"):
+    with pytest.raises(StageError, match="^training failed twice: the loss became .*$"):
         tune(yolo, detect_checkpoint, shapes, explosive, tmp_path / "out.pt")
     assert not (tmp_path / "out.pt").exists()
 
@@ -209,3 +211,53 @@ def test_nothing_is_written_beside_the_data(
 def listing(folder: Path) -> dict[str, int]:
     """Everything in the folder, with the time of its last change."""
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+class Kill(BaseException):
+    """What no code in between may catch."""
+
+
+def kill_after(batches: int) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        if done == batches:
+            raise Kill
+
+    return progress
+
+
+@pytest.mark.parametrize("patience", [0, 5])
+def test_a_training_that_was_killed_ends_where_an_unbroken_one_does(
+    patience: int, yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    training = recipe(epochs=4, patience=patience)  # two batches an epoch
+    unbroken = tune(yolo, seg_checkpoint, shapes, training, tmp_path / "unbroken.pt")
+    seen: list[int] = []
+
+    with pytest.raises(Kill):
+        yolo.finetune(seg_checkpoint, by_labels(shapes), training, IMGSZ, 0, tmp_path / "broken.pt", kill_after(5))
+    torch.manual_seed(99)
+    random.seed(99)
+    yolo.finetune(
+        seg_checkpoint, by_labels(shapes), training, IMGSZ, 0, tmp_path / "broken.pt", lambda done, _: seen.append(done)
+    )
+
+    assert seen == [5, 6, 7, 8]  # the third epoch again, since it was not finished
+    broken = yolo.load(tmp_path / "broken.pt").state_dict()
+    assert all(torch.equal(values, broken[name]) for name, values in unbroken.state_dict().items())
+    assert [path.name for path in tmp_path.iterdir() if "broken" in path.name and path.suffix != ".pt"] == []
+
+
+def test_a_loss_that_is_no_number_is_tried_once_more_at_half_the_rate_and_then_refused(
+    yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = yolo.load(seg_checkpoint)
+    wrong.model[0].conv.weight.data[:] = torch.nan
+    yolo.save(wrong, tmp_path / "wrong.pt")
+
+    with pytest.raises(
+        StageError, match=r"^training failed twice: the loss became nan in epoch 1; lower finetune.lr0="
+    ):
+        yolo.finetune(tmp_path / "wrong.pt", by_labels(shapes), recipe(), IMGSZ, 0, tmp_path / "out.pt", no_progress)
+
+    assert "once more from the start, at half the rate" in caplog.text
+    assert (tmp_path / "wrong.pt").is_file()

@@ -13,7 +13,7 @@ from ultralytics.data.utils import check_det_dataset
 from ultralytics.utils import YAML
 
 from secateur.adapters.yolo import checkpoint, scoring, training
-from secateur.adapters.yolo.fixed import kept_layers, output_layers
+from secateur.adapters.yolo.fixed import output_layers, unprunable_layers
 from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
 from secateur.errors import ExportError, SpecError, StageError
@@ -81,7 +81,9 @@ class Yolo:
     def _train(
         self, net: nn.Module, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
     ) -> None:
-        trained = training.train(net, lesson, recipe, imgsz, seed, self.device, self.workers, progress)
+        folder = out.with_suffix(".training")
+        trained = training.train(net, lesson, recipe, imgsz, seed, self.device, self.workers, progress, folder)
+        shutil.rmtree(folder)
         checkpoint.save(trained, out)
 
     def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Accuracy:
@@ -110,11 +112,11 @@ class Yolo:
 
     def fixed_layers(self, net: nn.Module, head: bool) -> list[nn.Module]:
         last: nn.Module = net.model[-1]
-        kept = [net.get_submodule(path) for path in self.kept_layers(net)]
+        kept = [net.get_submodule(path) for path in self.unprunable_layers(net)]
         return kept + (output_layers(last) if head else [last])
 
-    def kept_layers(self, net: nn.Module) -> dict[str, str]:
-        return kept_layers(net)
+    def unprunable_layers(self, net: nn.Module) -> dict[str, str]:
+        return unprunable_layers(net)
 
     def accumulate_gradients(
         self, net: nn.Module, data: Path, imgsz: int, batches: int, batch: int, seed: int, progress: Progress

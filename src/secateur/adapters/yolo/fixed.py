@@ -17,7 +17,7 @@ FOLLOWED = (
 BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
 
 
-def kept_layers(net: BaseModel) -> dict[str, str]:
+def unprunable_layers(net: BaseModel) -> dict[str, str]:
     """Layers, by their path in the net, that cannot be pruned safely, each with the reason."""
     unknown = {
         f"model.{index}": f"secateur cannot follow channels through {type(layer).__name__}"
@@ -32,10 +32,21 @@ def _kept(name: str, module: nn.Module) -> Iterator[tuple[str, str]]:
         yield name, "attention splits its channels into heads of a fixed width"
     elif isinstance(module, DFL):
         yield name, "its weights are fixed"
+    elif isinstance(module, Detect):
+        yield from _branches(name, module)
     elif isinstance(module, Proto26):
         # the graph is traced in eval mode and does not see the semantic layers; they read the sum of these and of the
         # finest map, all of which keeps its channels with these
         yield f"{name}.feat_refine", "the semantic layers, which run in training only, read it"
+
+
+def _branches(name: str, head: Detect) -> Iterator[tuple[str, str]]:
+    """The branch of a YOLO26 head that is trained beside the one that ships."""
+    if getattr(head, "one2one_cv2", None) is None:
+        return
+    for branch in BRANCHES[:3] if head.end2end else BRANCHES[3:]:
+        if hasattr(head, branch):
+            yield f"{name}.{branch}", "this branch of the head is trained, but does not ship"
 
 
 def output_layers(head: Detect) -> list[nn.Module]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+import math
+import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,14 @@ from ultralytics.nn.tasks import BaseModel, DetectionModel, SegmentationModel, l
 from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import ModelEMA, init_seeds
 
-from secateur.adapters.yolo import checkpoint
+from secateur.adapters.yolo import checkpoint, unfinished
 from secateur.adapters.yolo.distillation import DenseCriterion, student_of
 from secateur.convolutions import hooked
 from secateur.errors import StageError
 from secateur.ports import Lesson, Progress
 from secateur.specs import Training
+
+log = logging.getLogger(__name__)
 
 QUIET: dict[str, Any] = {"plots": False, "verbose": False, "deterministic": True, "model": "secateur", "mode": "train"}
 PLAIN: dict[str, Any] = {"epochs": 1, "mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "degrees": 0.0,
@@ -38,6 +45,7 @@ class _KeepsItsNet:
         super()._setup_train()
         if self.training:
             self.ema = ModelEMA(self.model, self.training.ema_decay, self.training.ema_tau)
+            unfinished.take_up(self, self.save_dir)
         if self.lesson and self.lesson.distillation.dense:  # after the average was made, which needs no teacher
             assert self.lesson.teacher
             teacher = checkpoint.load(self.lesson.teacher).to(self.device)
@@ -82,18 +90,71 @@ def train(
     device: str,
     workers: int,
     progress: Progress,
+    folder: Path,
 ) -> BaseModel:
-    """The trained net: the running average of the last epoch, or of the best where `patience` asks for one."""
-    with tempfile.TemporaryDirectory(prefix="secateur-train-") as scratch:
-        overrides, data = _overrides(training) | _taught(lesson), _pictures(lesson, Path(scratch))
-        trainer = _trainer(net, data, overrides, imgsz, seed, device, workers, Path(scratch))
-        trainer.training, trainer.lesson = training, lesson
-        trainer.add_callback("on_train_batch_end", _reporter(progress))
-        try:
-            trainer.train()
-        except (RuntimeError, ValueError) as error:
-            raise StageError(f"training failed: {str(error).splitlines()[0]}") from error
-        return student_of(load_checkpoint(trainer.best)[0] if training.patience else trainer.ema.ema)
+    """The trained net: the running average of the last epoch, or of the best where `patience` asks for one.
+
+    `folder` holds what an unfinished training needs to go on; where it holds that already, it does.
+    """
+    try:
+        return _train(net, lesson, training, imgsz, seed, device, workers, progress, folder)
+    except DivergedError as error:
+        log.warning("training: %s; once more from the start, at half the rate", error)
+        shutil.rmtree(folder)
+    gentler = replace(training, lr0=training.lr0 / 2)
+    try:
+        return _train(net, lesson, gentler, imgsz, seed, device, workers, progress, folder)
+    except DivergedError as error:
+        raise StageError(f"training failed twice: {error}; lower finetune.lr0={training.lr0:g}") from error
+
+
+def _train(
+    net: BaseModel,
+    lesson: Lesson,
+    training: Training,
+    imgsz: int,
+    seed: int,
+    device: str,
+    workers: int,
+    progress: Progress,
+    folder: Path,
+) -> BaseModel:
+    folder.mkdir(exist_ok=True)
+    overrides, data = _overrides(training) | _taught(lesson), _pictures(lesson, folder)
+    trainer = _trainer(copy.deepcopy(net), data, overrides, imgsz, seed, device, workers, folder)
+    trainer.training, trainer.lesson = training, lesson
+    trainer.add_callback("on_train_batch_end", _refuse_nonsense)
+    trainer.add_callback("on_train_batch_end", _reporter(progress))
+    trainer.add_callback("on_fit_epoch_end", _keeper(folder))
+    try:
+        trainer.train()
+    except (RuntimeError, ValueError) as error:
+        raise StageError(_why(error, training.batch)) from error
+    return student_of(load_checkpoint(trainer.best)[0] if training.patience else trainer.ema.ema)
+
+
+class DivergedError(Exception):
+    """The loss is no number any more."""
+
+
+def _refuse_nonsense(trainer: Any) -> None:
+    loss = float(trainer.loss.detach())
+    if not math.isfinite(loss):
+        raise DivergedError(f"the loss became {loss} in epoch {trainer.epoch + 1}")
+
+
+def _keeper(folder: Path) -> Callable[[Any], None]:
+    def keep(trainer: Any) -> None:
+        if trainer.epoch + 1 < trainer.epochs and not trainer.stop:
+            unfinished.keep(trainer, folder)
+
+    return keep
+
+
+def _why(error: Exception, batch: int) -> str:
+    line = str(error).splitlines()[0]
+    hint = f"; {batch} pictures at a time do not fit, try finetune.batch={max(1, batch // 2)}"
+    return f"training failed: {line}" + (hint if "out of memory" in line.lower() else "")
 
 
 def _taught(lesson: Lesson) -> dict[str, Any]:
@@ -194,7 +255,7 @@ def _reporter(progress: Progress) -> Callable[[Any], None]:
 
     def report(trainer: Any) -> None:
         nonlocal done
-        done += 1
+        done = (done or trainer.start_epoch * len(trainer.train_loader)) + 1
         progress(done, trainer.epochs * len(trainer.train_loader))
 
     return report
