@@ -377,6 +377,21 @@ def test_patience_lets_a_run_go_on_past_a_rung_that_loses_too_much(
     assert run.report["selected"] == "baseline-fp32"
 
 
+@pytest.mark.parametrize(("distillation", "stages"), [("dense", ["gather"]), ("none", ["gather", "annotate"])])
+def test_pictures_without_labels_are_learnt_from(
+    distillation: str, stages: list[str], place: Place, trained_checkpoint: Path, easy_shapes: Path, tmp_path: Path
+) -> None:
+    for path in sorted((easy_shapes.parent / "images" / "train").iterdir())[:8]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    own = [f"model.weights={trained_checkpoint}", "dataset=yolo_folder", f"dataset.root={easy_shapes.parent}"]
+    more = [f"dataset.unlabelled={tmp_path}", f"distillation={distillation}", "distillation.confidence=0.1"]
+
+    run = place.run(*BRIEF, *own, *ONE_RUNG, *more, "finetune=gentle", "finetune.epochs=1", "tracking=none")
+
+    assert [record["stage"] for record in run.records if record["stage"] in ("gather", "annotate")] == stages
+    assert run.report["rungs"][0]["pruned"] != run.report["rungs"][0]["tuned"]
+
+
 def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: Path) -> None:
     own = [f"model.weights={detect_checkpoint}", "imgsz=160", "schedule.unit=latency", "schedule.target=0.4"]
     run = place.run(*BRIEF, *FEW, "dataset.train=12", *ONE_RUNG, *own, "finetune=none", "tracking=none")

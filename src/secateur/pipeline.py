@@ -25,6 +25,7 @@ from secateur.runner import Runner
 from secateur.selection import select
 from secateur.specs import RunSpec, Timer
 from secateur.stages import (
+    annotate,
     baseline,
     benchmark,
     evaluate,
@@ -58,7 +59,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     stage.tell(Rung(0, 0.0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
 
     probed = probe(unpruned, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
-    unlabelled = more_pictures(spec, data.data, stage)
+    unlabelled = more_pictures(unpruned, spec, data.data, stage)
 
     rungs: list[Rung] = []
     current = accepted = unpruned
@@ -158,12 +159,16 @@ def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Art
     return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage))
 
 
-def more_pictures(spec: RunSpec, data: Artifact, stage: Runner) -> Artifact | None:
-    """Those without labels, where there are some to learn from."""
+def more_pictures(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact | None:
+    """Those without labels, where there are some to learn from; labelled by the unpruned net where labels count."""
     folder = spec.dataset.unlabelled
     if folder is None or not spec.finetune.epochs:
         return None
-    return stage(gather.run, gather.Inputs(artifact(Path(folder)), data), "unlabelled").pictures
+    found = stage(gather.run, gather.Inputs(artifact(Path(folder)), data), "unlabelled").pictures
+    if not spec.distillation.labels:
+        return found
+    inputs = annotate.Inputs(unpruned.weights, found, spec.distillation.confidence, spec.imgsz)
+    return stage(annotate.run, inputs, "unlabelled").pictures
 
 
 def recover(

@@ -209,6 +209,11 @@ class Detector(Protocol):
     ) -> None:
         """Trains a net as it is, pruned shape and all, and writes the checkpoint `out`."""
 
+    def annotate(
+        self, weights: Path, images: Path, imgsz: int, confidence: float, labels: Path, progress: Progress
+    ) -> int:
+        """Labels each picture with what the net finds and is so sure of; how many instances there are."""
+
     def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Accuracy:
         """Scores a checkpoint or an exported file on the validation pictures."""
 

@@ -75,10 +75,13 @@ class Distillation:
     coefficients: float = 0.0
     prototypes: float = 0.0
     features: float = 0.0
+    confidence: float = 0.5
+    """What the unpruned net must be sure of to label a picture that has no labels, where labels count."""
 
     def __post_init__(self) -> None:
         for name, weight in vars(self).items():
             require(weight >= 0, f"{name} must be 0 or more, got {weight}")
+        require(0 < self.confidence < 1, f"confidence must be in (0, 1), got {self.confidence}")
         require(
             self.labels > 0 or self.dense, "labels, or one of classes, boxes, coefficients, prototypes, must be above 0"
         )
@@ -209,9 +212,5 @@ class RunSpec:
             f"max_map_drop must be in (0, 1], got {self.max_map_drop}",
         )
         require(self.patience >= 0, f"patience must be 0 or more rungs, got {self.patience}")
-        require(
-            self.dataset.unlabelled is None or self.finetune.epochs == 0 or self.distillation.labels == 0,
-            "dataset.unlabelled serves a distillation without labels; use distillation=dense",
-        )
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

@@ -13,6 +13,7 @@ from ultralytics.data.utils import check_det_dataset
 from ultralytics.utils import YAML
 
 from secateur.adapters.yolo import checkpoint, scoring, training
+from secateur.adapters.yolo.annotation import annotate
 from secateur.adapters.yolo.fixed import output_layers, unprunable_layers
 from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
@@ -85,6 +86,11 @@ class Yolo:
         trained = training.train(net, lesson, recipe, imgsz, seed, self.device, self.workers, progress, folder)
         shutil.rmtree(folder)
         checkpoint.save(trained, out)
+
+    def annotate(
+        self, weights: Path, images: Path, imgsz: int, confidence: float, labels: Path, progress: Progress
+    ) -> int:
+        return annotate(weights, images, imgsz, confidence, labels, self.device, progress)
 
     def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Accuracy:
         return scoring.evaluate(model, data, imgsz, self.device, progress)
