@@ -361,6 +361,7 @@ def test_a_rung_that_loses_more_than_allowed_is_refused_and_the_last_accepted_ne
     assert [rung["accepted"] for rung in run.report["rungs"]] == [False]
     assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32"]
     assert run.report["selected"] == "baseline-fp32"
+    assert run.report["why"].startswith("no rung kept within max_map_drop=0.005; the nearest, rung 1, loses ")
     assert "rung 1 loses more than max_map_drop" in run.said
 
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from secateur.results import BASELINE, Candidate
-from secateur.selection import drop, select
+from secateur.results import BASELINE, Candidate, Rung
+from secateur.selection import drop, refusal, select
 from tests.example_report import FULL, accuracy, candidate, latency
 
 UNPRUNED = candidate(BASELINE, FULL, accuracy(0.5, 0.40), latency(60.0, 1.0, 1.0, 1.0), 1)
@@ -69,3 +69,12 @@ def test_the_order_of_the_candidates_does_not_matter() -> None:
     candidates = [UNPRUNED, option("a", 0.39, 1.5), option("b", 0.38, 2.0)]
 
     assert select(candidates, 0.05) == select(candidates[::-1], 0.05)
+
+
+def test_a_refusal_names_the_rung_that_came_nearest() -> None:
+    rungs = [Rung(n, n / 10, n / 10, FULL, accuracy(0, 0), accuracy(0.4, mask), accepted=False) for n, mask in
+             ((1, 0.30), (2, 0.33))]  # fmt: skip
+
+    line = refusal(rungs, accuracy(0.5, 0.40), 0.05)
+
+    assert line == "no rung kept within max_map_drop=0.05; the nearest, rung 2, loses 0.070"

@@ -22,7 +22,7 @@ from secateur.results import (
     Sensitivity,
 )
 from secateur.runner import Runner
-from secateur.selection import select
+from secateur.selection import refusal, select
 from secateur.specs import RunSpec, Timer
 from secateur.stages import (
     annotate,
@@ -81,6 +81,8 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     nets = {"baseline": unpruned} if accepted is unpruned else {"baseline": unpruned, "pruned": accepted}
     candidates = measure(nets, spec, data.data, stage)
     selected, why = select(candidates, spec.max_map_drop)
+    if accepted is unpruned and spec.max_map_drop:
+        why = f"{refusal(rungs, unpruned.accuracy, spec.max_map_drop)}; {why}"
 
     return RunReport(
         **vars(header),

@@ -223,8 +223,8 @@ class Detector(Protocol):
     def load(self, weights: Path) -> nn.Module:
         """The net in FP32 on the CPU, its blocks unrolled into layers that can be pruned."""
 
-    def save(self, net: nn.Module, out: Path) -> None:
-        """Writes a checkpoint that plain Ultralytics opens."""
+    def save(self, net: nn.Module, out: Path, imgsz: int | None = None) -> None:
+        """Writes a checkpoint that plain Ultralytics opens, and uses at this image size where it is told no other."""
 
     def flow(self, net: nn.Module, pictures: Tensor) -> None:
         """A forward pass in eval mode without outputs, which holds no map longer than it is read."""

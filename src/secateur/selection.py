@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from secateur.results import BASELINE, Candidate
+from secateur.results import BASELINE, Accuracy, Candidate, Rung
 
 
 def select(candidates: Sequence[Candidate], max_map_drop: float | None) -> tuple[str, str]:
@@ -23,6 +23,13 @@ def select(candidates: Sequence[Candidate], max_map_drop: float | None) -> tuple
     best = max(allowed, key=lambda c: c.latency.speedup.median)
     budget = "" if max_map_drop is None else f" inside max_map_drop={max_map_drop:g}"
     return best.name, f"the fastest of {len(candidates)} candidates{budget}"
+
+
+def refusal(rungs: Sequence[Rung], unpruned: Accuracy, max_map_drop: float) -> str:
+    """Why no pruned net is among the candidates."""
+    nearest = max(rungs, key=lambda rung: rung.tuned.main)
+    lost = unpruned.main - nearest.tuned.main
+    return f"no rung kept within max_map_drop={max_map_drop:g}; the nearest, rung {nearest.rung}, loses {lost:.3f}"
 
 
 def drop(candidate: Candidate, baseline: Candidate) -> float:

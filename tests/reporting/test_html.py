@@ -1,3 +1,4 @@
+import random
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -5,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from secateur.reporting.charts import Axis, Scatter, round_step, scatter
+from secateur.reporting.charts import Axis, Mark, Scatter, _spread, round_step, scatter
 from secateur.reporting.html import render
 from secateur.results import RunReport
 from tests.example_report import accuracy, candidate, detector, failed, finished, latency
@@ -35,6 +36,9 @@ def chart(report: RunReport) -> Scatter:
     drawn = scatter(report, 940, 360)
     assert drawn is not None
     return drawn
+
+
+MARK = Mark(x=0, y=0, low=0, high=0, label="", label_x=0, label_y=0, anchor="start", kind="other")
 
 
 @pytest.mark.parametrize("report", [finished(), failed(), detector()], ids=["finished", "failed", "detector"])
@@ -110,6 +114,16 @@ def test_labels_of_equal_points_do_not_lie_on_each_other() -> None:
     heights = sorted(mark.label_y for mark in chart(replace(report, candidates=twins)).marks)
 
     assert all(lower - upper >= 17 for upper, lower in pairwise(heights))
+
+
+def test_labels_at_any_height_find_a_place() -> None:
+    heights = random.Random(0)
+    for _ in range(300):  # a third of these would chase each other for ever, if 17 more were not always 17 more
+        marks = tuple(replace(MARK, label=name * 9, label_y=300 * heights.random() ** 8) for name in "abcd")
+
+        placed = sorted(mark.label_y for mark in _spread(marks))
+
+        assert all(lower - upper > 16.99 for upper, lower in pairwise(placed))
 
 
 def test_labels_stay_within_the_drawing() -> None:

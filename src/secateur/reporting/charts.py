@@ -11,6 +11,7 @@ from secateur.results import BASELINE, Candidate, Rung, RunReport
 
 _LETTER = 8.2  # width of a label's letter, in the units of the drawing
 _LINE = 17.0  # height of a label
+_ROUNDING = 1e-6  # labels that were just put a line apart do not overlap
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _below(mark: Mark, placed: list[Mark]) -> Mark:
 
 def _overlap(one: Mark, other: Mark) -> bool:
     (left, right), (other_left, other_right) = _extent(one), _extent(other)
-    return left < other_right and other_left < right and abs(one.label_y - other.label_y) < _LINE
+    return left < other_right and other_left < right and abs(one.label_y - other.label_y) < _LINE - _ROUNDING
 
 
 def _extent(mark: Mark) -> tuple[float, float]:

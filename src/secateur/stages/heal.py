@@ -11,7 +11,7 @@ from secateur.ports import Cut, Healer, Tools
 from secateur.results import Artifact
 from secateur.store import artifact
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "ultralytics", "pillow")
 
 
@@ -40,5 +40,5 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     images = inputs.healer.images
     pictures = training_tensor(inputs.data.path, inputs.imgsz, images, inputs.seed, lambda *_: None)
     inputs.healer.heal(cut, pictures, inputs.seed, tools.progress)
-    tools.detector.save(cut.net, out / "healed.pt")
+    tools.detector.save(cut.net, out / "healed.pt", inputs.imgsz)
     return Outputs(artifact(out / "healed.pt"))

@@ -22,7 +22,7 @@ from secateur.store import artifact
 if TYPE_CHECKING:
     from torch import nn
 
-VERSION = 3
+VERSION = 4
 LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow", "onnx", "onnxslim")
 
 
@@ -76,7 +76,7 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
         pruned = _pruned(inputs, net, gauge, widths, tools)
     fixed = dict(tools.detector.unprunable_layers(net))
     log.info("kept whole: %s", "; ".join(f"{name} ({why})" for name, why in fixed.items()) or "nothing")
-    tools.detector.save(pruned.net, out / "pruned.pt")
+    tools.detector.save(pruned.net, out / "pruned.pt", inputs.imgsz)
     (out / "kept.json").write_text(json.dumps(pruned.kept))
     return Outputs(
         artifact(out / "pruned.pt"),

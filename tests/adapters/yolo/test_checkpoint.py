@@ -175,3 +175,11 @@ def test_boxes_are_refused_for_a_net_that_segments(yolo: Yolo, seg_checkpoint: P
 @pytest.mark.parametrize("labels", ["boxes", "polygons"])
 def test_a_detector_takes_boxes_and_polygons(yolo: Yolo, detect_checkpoint: Path, labels: str) -> None:
     yolo.check_fits(detect_checkpoint, 5, labels)
+
+
+def test_a_checkpoint_remembers_the_image_size_it_was_made_for(
+    yolo: Yolo, seg_checkpoint: Path, tmp_path: Path
+) -> None:
+    yolo.save(yolo.load(seg_checkpoint), tmp_path / "net.pt", 96)
+
+    assert YOLO(tmp_path / "net.pt").overrides["imgsz"] == 96

@@ -27,11 +27,11 @@ def load(weights: Path) -> BaseModel:
     return net
 
 
-def save(net: BaseModel, out: Path) -> None:
+def save(net: BaseModel, out: Path, imgsz: int | None = None) -> None:
     """Writes the net in FP16, as Ultralytics stores them, without a trace of where and when it was trained."""
     stripped = copy.deepcopy(net).cpu().half()
     stripped.criterion = None
-    args = {"task": net.task, "mode": "train", "model": None, "data": None}
+    args = {"task": net.task, "mode": "train", "model": None, "data": None} | ({"imgsz": imgsz} if imgsz else {})
     stripped.args = args
     stripped.__dict__.pop("pt_path", None)
     for parameter in stripped.parameters():

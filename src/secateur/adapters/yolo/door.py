@@ -85,7 +85,7 @@ class Yolo:
         folder = out.with_suffix(".training")
         trained = training.train(net, lesson, recipe, imgsz, seed, self.device, self.workers, progress, folder)
         shutil.rmtree(folder)
-        checkpoint.save(trained, out)
+        checkpoint.save(trained, out, imgsz)
 
     def annotate(
         self, weights: Path, images: Path, imgsz: int, confidence: float, labels: Path, progress: Progress
@@ -110,8 +110,8 @@ class Yolo:
     def load(self, weights: Path) -> nn.Module:
         return unroll(checkpoint.load(weights))
 
-    def save(self, net: nn.Module, out: Path) -> None:
-        checkpoint.save(net, out)
+    def save(self, net: nn.Module, out: Path, imgsz: int | None = None) -> None:
+        checkpoint.save(net, out, imgsz)
 
     def flow(self, net: nn.Module, pictures: Tensor) -> None:
         flow(net, pictures)
