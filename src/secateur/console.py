@@ -49,7 +49,7 @@ class Screen:
         rung = f"rung {record.rung}" if record.rung else ""
         line = Text.assemble(("↺ " if record.reused else "✓ ", "dim" if record.reused else "green"))
         line.append(f"{record.stage:<12}{record.label:<22}{rung:<8}{took:>9}  {_found(record)}")
-        self.console.print(line)
+        self.console.print(line, soft_wrap=True)
 
     def rung_finished(self, rung: Rung) -> None:
         if not rung.accepted:
