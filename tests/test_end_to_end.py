@@ -420,6 +420,18 @@ def test_sensitivity_is_told_as_a_table_and_a_page_and_kept_in_the_store(
     assert "↺ sensitivity" in again
 
 
+def test_a_pruned_checkpoint_is_pruned_and_tuned_further(place: Place, first: Run) -> None:
+    own = ["model=yolov8n_seg", f"model.weights={first.folder / 'models' / 'pruned.pt'}", "tracking=none"]
+
+    tiny = [word for word in TINY if not word.startswith("model.training")]
+    run = place.run(*tiny, *own, *ONE_RUNG, "schedule.target=0.2")
+
+    (rung,), last = run.report["rungs"], first.report["rungs"][-1]
+    assert run.report["baseline"]["macs"] == last["macs"]
+    assert rung["macs"] == pytest.approx(0.8 * last["macs"], rel=0.02)
+    assert run.reused["finetune", "fine-tuning"] is False
+
+
 @pytest.fixture(scope="module")
 def sweep(place: Place, detect_checkpoint: Path) -> list[Run]:
     """Its jobs, the second of which wants to prune more; no other run has this net, a detector."""
