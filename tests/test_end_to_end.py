@@ -398,7 +398,7 @@ def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: P
     run = place.run(*BRIEF, *FEW, "dataset.train=12", *ONE_RUNG, *own, "finetune=none", "tracking=none")
 
     (rung,) = run.report["rungs"]
-    assert rung["reached"] == pytest.approx(0.4, abs=0.12)  # the clock is coarse here, and portions are large
+    assert 0.2 < rung["reached"] < 0.7  # the clock is coarse on a machine that is shared, and portions are large
     assert rung["trials"]
     assert "nets were timed on the way" in run.said
 
