@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from secateur.ports import Image
 
 
+def drawn(data: Path, count: int, seed: int) -> list[Path]:
+    """So many training pictures, or all there are, in the order that the seed says."""
+    pictures = sorted((data / "images" / "train").iterdir())
+    return random.Random(seed).sample(pictures, min(count, len(pictures)))
+
+
 def training_pictures(data: Path, imgsz: int, count: int, seed: int, progress: Progress) -> Iterator[Image]:
     """(1, 3, imgsz, imgsz) each, without labels, drawn by the seed; the validation pictures stay unseen."""
-    pictures = sorted((data / "images" / "train").iterdir())
-    chosen = random.Random(seed).sample(pictures, min(count, len(pictures)))
+    chosen = drawn(data, count, seed)
     for done, path in enumerate(chosen, start=1):
         yield letterbox(read_picture(path), imgsz)
         progress(done, len(chosen))

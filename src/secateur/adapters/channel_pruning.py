@@ -310,9 +310,9 @@ def _portions(group: Group, importance: Importance, scope: Scope, original: int)
     return portions
 
 
-def _finite(scores: Tensor | None, group: Group) -> Tensor:
+def _finite(scores: Tensor, group: Group) -> Tensor:
     """A group that the criterion says nothing about (no gradient reached it) is as good as any, not worthless."""
-    if scores is None or not torch.isfinite(scores).all() or not scores.any():
+    if not torch.isfinite(scores).all() or not scores.any():
         return torch.ones(group.channels)
     return scores.detach().float()
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 VERSION = 4
 LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow", "onnx", "onnxslim")
 
-
 log = logging.getLogger(__name__)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.calibration import look
+from secateur.calibration import drawn, look
 from secateur.ports import Importance, Tools
 from secateur.results import Artifact, Sensitivity
 from secateur.specs import Evidence, Probes
@@ -68,8 +67,7 @@ def _narrowed(net: nn.Module, inputs: Inputs, tools: Tools) -> Iterator[tuple[st
 
 def _few_pictures(data: Path, count: int, seed: int, out: Path) -> Path:
     """The data.yaml of a set whose validation pictures are some of the training pictures of `data`."""
-    pictures = sorted((data / "images" / "train").iterdir())
-    chosen = random.Random(seed).sample(pictures, min(count, len(pictures)))
+    chosen = drawn(data, count, seed)
     for split in ("train", "val"):
         for kind in ("images", "labels"):
             (out / kind / split).mkdir(parents=True)

@@ -96,41 +96,30 @@ def train(
 
     `folder` holds what an unfinished training needs to go on; where it holds that already, it does.
     """
+
+    def attempt(training: Training) -> BaseModel:
+        folder.mkdir(exist_ok=True)
+        overrides, pictures = _overrides(training) | _taught(lesson), _pictures(lesson, folder)
+        trainer = _trainer(copy.deepcopy(net), pictures, overrides, imgsz, seed, device, workers, folder)
+        trainer.training, trainer.lesson = training, lesson
+        trainer.add_callback("on_train_batch_end", _refuse_nonsense)
+        trainer.add_callback("on_train_batch_end", _reporter(progress))
+        trainer.add_callback("on_fit_epoch_end", _keeper(folder))
+        try:
+            trainer.train()
+        except (RuntimeError, ValueError) as error:
+            raise StageError(_why(error, training.batch)) from error
+        return student_of(load_checkpoint(trainer.best)[0] if training.patience else trainer.ema.ema)
+
     try:
-        return _train(net, lesson, training, imgsz, seed, device, workers, progress, folder)
+        return attempt(training)
     except DivergedError as error:
         log.warning("training: %s; once more from the start, at half the rate", error)
         shutil.rmtree(folder)
-    gentler = replace(training, lr0=training.lr0 / 2)
     try:
-        return _train(net, lesson, gentler, imgsz, seed, device, workers, progress, folder)
+        return attempt(replace(training, lr0=training.lr0 / 2))
     except DivergedError as error:
         raise StageError(f"training failed twice: {error}; lower finetune.lr0={training.lr0:g}") from error
-
-
-def _train(
-    net: BaseModel,
-    lesson: Lesson,
-    training: Training,
-    imgsz: int,
-    seed: int,
-    device: str,
-    workers: int,
-    progress: Progress,
-    folder: Path,
-) -> BaseModel:
-    folder.mkdir(exist_ok=True)
-    overrides, data = _overrides(training) | _taught(lesson), _pictures(lesson, folder)
-    trainer = _trainer(copy.deepcopy(net), data, overrides, imgsz, seed, device, workers, folder)
-    trainer.training, trainer.lesson = training, lesson
-    trainer.add_callback("on_train_batch_end", _refuse_nonsense)
-    trainer.add_callback("on_train_batch_end", _reporter(progress))
-    trainer.add_callback("on_fit_epoch_end", _keeper(folder))
-    try:
-        trainer.train()
-    except (RuntimeError, ValueError) as error:
-        raise StageError(_why(error, training.batch)) from error
-    return student_of(load_checkpoint(trainer.best)[0] if training.patience else trainer.ema.ema)
 
 
 class DivergedError(Exception):
