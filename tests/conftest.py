@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from secateur.datasets.shapes import Shapes
-from secateur.ports import Lesson
+from secateur.ports import Lesson, Watch
 from secateur.specs import Distillation, Scope, Training
 
 if TYPE_CHECKING:
@@ -31,6 +31,14 @@ Recipe = Callable[..., Training]
 
 def no_progress(done: int, total: int) -> None:
     """Nobody looks."""
+
+
+unwatched = Watch(no_progress, lambda epoch: None)
+
+
+def watching(batches: list[tuple[int, int]]) -> Watch:
+    """Notes each batch."""
+    return Watch(lambda *at: batches.append(at), lambda epoch: None)
 
 
 def by_labels(data: Path) -> Lesson:
@@ -94,7 +102,7 @@ def trained_checkpoint(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, eas
     out = tmp_path_factory.mktemp("trained") / "trained.pt"
     plain = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.0, "scale": 0.0, "fliplr": 0.0}
     training = recipe(epochs=10, lr0=0.006, warmup_epochs=1.0, ema_decay=0.9, ema_tau=5, **plain)
-    yolo.train_from_scratch("yolov8n-seg.yaml", easy_shapes, training, IMGSZ, 0, out, no_progress)
+    yolo.train_from_scratch("yolov8n-seg.yaml", easy_shapes, training, IMGSZ, 0, out, unwatched)
     return out
 
 

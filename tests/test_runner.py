@@ -8,7 +8,7 @@ import pytest
 from secateur.errors import StageError
 from secateur.ports import Tools
 from secateur.quantizers.fp32 import Fp32
-from secateur.results import Rung, RunReport, StageRecord
+from secateur.results import Epoch, Rung, RunReport, StageRecord
 from secateur.runner import Runner
 from secateur.stages import quantize
 from secateur.store import Store, artifact
@@ -28,6 +28,9 @@ class Notes:
     def stage_finished(self, record: StageRecord) -> None:
         self.heard.append(("finished", record.stage, record.label))
         self.records.append(record)
+
+    def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
+        self.heard.append(("epoch", label, str(rung), str(epoch.epoch)))
 
     def rung_finished(self, rung: Rung) -> None:
         self.heard.append(("rung", str(rung.rung)))
@@ -51,6 +54,20 @@ def runner(tmp_path: Path, notes: Notes) -> Runner:
 def inputs(tmp_path: Path) -> quantize.Inputs:
     (tmp_path / "net.onnx").write_bytes(b"a net")
     return quantize.Inputs(artifact(tmp_path / "net.onnx"), Fp32(), 64)
+
+
+def test_every_sink_hears_of_the_epochs_of_the_stage_that_trains(
+    runner: Runner, notes: Notes, inputs: quantize.Inputs
+) -> None:
+    def train(inputs: quantize.Inputs, tools: Tools, out: Path) -> quantize.Outputs:
+        tools.watch.epoch(Epoch(2, 3, {"boxes": 0.5}, 0.01, 1.0))
+        return quantize.run(inputs, tools, out)
+
+    train.__module__ = quantize.__name__
+
+    runner(train, inputs, "fine-tuning", 1)
+
+    assert notes.heard[1:-1] == [("epoch", "fine-tuning", "1", "2")]
 
 
 def test_a_stage_is_run_once_and_then_reused(runner: Runner, notes: Notes, inputs: quantize.Inputs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from secateur.reporting.summary import headline
 from secateur.reporting.table import tables
-from secateur.results import Rung, RunReport, StageRecord
+from secateur.results import Epoch, Rung, RunReport, StageRecord
 
 REPORT_EVERY_SECONDS = 30.0
 
@@ -21,11 +22,11 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar: Progress | None = None
-        self._what = ""
+        self._what = self._found = ""
         self._started = self._told = 0.0
 
     def stage_started(self, stage: str, label: str) -> None:
-        self._what = f"{stage:<12}{label}"
+        self._what, self._found = f"{stage:<12}{label}", ""
         self._started = self._told = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
@@ -41,7 +42,15 @@ class Screen:
         elif time.monotonic() - self._told > REPORT_EVERY_SECONDS and done:
             self._told = time.monotonic()
             left = (self._told - self._started) * (total - done) / done
-            self.console.print(f"  … {self._what}: {done / total:.0%}, about {left:.0f} s left", highlight=False)
+            self.console.print(
+                f"  … {self._what}: {done / total:.0%}, about {left:.0f} s left  {self._found}", highlight=False
+            )
+
+    def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
+        losses = "  ".join(f"{name} {value:.3g}" for name, value in epoch.losses.items())
+        self._found = f"epoch {epoch.epoch}/{epoch.epochs}  {losses}"
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], description=f"{self._what}  {self._found}")
 
     def stage_finished(self, record: StageRecord) -> None:
         self._close()
@@ -73,6 +82,8 @@ def _found(record: StageRecord) -> str:
         case "evaluate":
             mask = outputs["mask_map50_95"]
             return f"box {outputs['box_map50_95']:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
+        case "finetune":
+            return "  ".join(f"{name} {_change(outputs['curve'], name)}" for name in outputs["curve"][0]["losses"])
         case "prune" | "baseline":
             footprint = outputs["footprint"]
             return f"{footprint['params'] / 1e6:.2f} M params  {footprint['macs'] / 1e9:.3f} G MACs"
@@ -80,3 +91,9 @@ def _found(record: StageRecord) -> str:
             return f"{outputs['train_images']} train, {outputs['val_images']} val pictures"
         case _:
             return ""
+
+
+def _change(curve: list[dict[str, Any]], loss: str) -> str:
+    """`0.134→0.095`, or the one value of a single epoch."""
+    values = [f"{epoch['losses'][loss]:.3g}" for epoch in curve]
+    return values[0] if len(values) == 1 else f"{values[0]}→{values[-1]}"

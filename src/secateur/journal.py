@@ -13,7 +13,7 @@ import msgspec
 
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
-from secateur.results import Artifact, Rung, RunReport, StageRecord
+from secateur.results import Artifact, Epoch, Rung, RunReport, StageRecord
 
 
 class Journal:
@@ -31,6 +31,9 @@ class Journal:
             file.write(msgspec.json.encode(record) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
+        """Part of its stage's record, once that is done."""
 
     def rung_finished(self, rung: Rung) -> None:
         self.rungs.append(rung)

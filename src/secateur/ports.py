@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -12,13 +12,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from secateur.results import Accuracy, Footprint, Rung, RunReport, Sensitivity, StageRecord
+    from secateur.results import Accuracy, Epoch, Footprint, Rung, RunReport, Sensitivity, StageRecord
     from secateur.specs import Distillation, Scope, Training
 
     Image = NDArray[np.float32]  # (1, 3, height, width), RGB, 0–1
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while a stage works."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who follows a training: `batch` hears of each one as (done, total), `epoch` of each epoch, also of those
+    that were done before a training that was killed went on."""
+
+    batch: Progress
+    epoch: Callable[[Epoch], None]
+
 
 Gauge = Callable[["nn.Module"], float]
 """Share of the unpruned net's size, or time, that a net lacks."""
@@ -200,14 +210,14 @@ class Detector(Protocol):
         has boxes only."""
 
     def train_from_scratch(
-        self, architecture: str, data: Path, training: Training, imgsz: int, seed: int, out: Path, progress: Progress
-    ) -> None:
-        """Builds the net, trains it and writes the checkpoint `out`."""
+        self, architecture: str, data: Path, training: Training, imgsz: int, seed: int, out: Path, watch: Watch
+    ) -> tuple[Epoch, ...]:
+        """Builds the net, trains it and writes the checkpoint `out`; what each epoch brought."""
 
     def finetune(
-        self, weights: Path, lesson: Lesson, training: Training, imgsz: int, seed: int, out: Path, progress: Progress
-    ) -> None:
-        """Trains a net as it is, pruned shape and all, and writes the checkpoint `out`."""
+        self, weights: Path, lesson: Lesson, training: Training, imgsz: int, seed: int, out: Path, watch: Watch
+    ) -> tuple[Epoch, ...]:
+        """Trains a net as it is, pruned shape and all, and writes the checkpoint `out`; what each epoch brought."""
 
     def annotate(
         self, weights: Path, images: Path, imgsz: int, confidence: float, labels: Path, progress: Progress
@@ -322,6 +332,9 @@ class Sink(Protocol):
     def stage_finished(self, record: StageRecord) -> None:
         """A stage is done, or its result was found in the store."""
 
+    def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
+        """An epoch of the training that goes on is done; the same one may be told again."""
+
     def rung_finished(self, rung: Rung) -> None:
         """A rung is scored."""
 
@@ -337,3 +350,8 @@ class Tools:
     pruner: ChannelPruner
     downloads: Downloads
     progress: Progress
+    epoch: Callable[[Epoch], None] = field(default=lambda epoch: None)
+
+    @property
+    def watch(self) -> Watch:
+        return Watch(self.progress, self.epoch)

@@ -45,6 +45,17 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """One pass over the training pictures: the mean of each loss over its batches, and the rate at its end."""
+
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Fingerprint:
     """The device a latency holds for; latencies of two fingerprints are never compared."""
 

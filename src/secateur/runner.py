@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from secateur.ports import Sink, Tools
-from secateur.results import Rung, StageRecord
+from secateur.results import Epoch, Rung, StageRecord
 from secateur.store import Store, Stored, canonical
 
 I = TypeVar("I")  # noqa: E741
@@ -35,7 +35,7 @@ class Runner:
         for sink in self.sinks:
             sink.stage_started(name, label)
         started = time.perf_counter()
-        stored = self._stored(stage, name, inputs)
+        stored = self._stored(stage, name, inputs, self._tools(label, rung))
         record = _record(name, label, rung, inputs, stored, time.perf_counter() - started)
         for sink in self.sinks:
             sink.stage_finished(record)
@@ -45,13 +45,22 @@ class Runner:
         for sink in self.sinks:
             sink.rung_finished(rung)
 
-    def _stored(self, stage: StageFunction[I, O], name: str, inputs: I) -> Stored[O]:
+    def _tools(self, label: str, rung: int | None) -> Tools:
+        """Those whose trainings tell every sink of their epochs."""
+
+        def tell(epoch: Epoch) -> None:
+            for sink in self.sinks:
+                sink.epoch_finished(label, rung, epoch)
+
+        return replace(self.tools, epoch=tell)
+
+    def _stored(self, stage: StageFunction[I, O], name: str, inputs: I, tools: Tools) -> Stored[O]:
         module = sys.modules[stage.__module__]
         libraries = {library: version(library) for library in module.LIBRARIES}
         outputs: type[O] = get_type_hints(stage)["return"]
         identity = [name, module.VERSION, libraries, inputs]
         resumes = getattr(module, "RESUMES", False)
-        return self.store.get(name, identity, outputs, lambda out: stage(inputs, self.tools, out), resumes)
+        return self.store.get(name, identity, outputs, lambda out: stage(inputs, tools, out), resumes)
 
 
 def _record(name: str, label: str, rung: int | None, inputs: Any, stored: Stored[Any], seconds: float) -> StageRecord:

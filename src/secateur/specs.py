@@ -15,6 +15,9 @@ def require(condition: bool, line: str) -> None:
         raise ValueError(line)
 
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+"""Of the numbers that a training multiplies; `auto` is bf16 where the device has it in hardware, and FP32 elsewhere."""
+
 SHARES = ("momentum", "weight_decay", "mosaic", "hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr")
 """Settings of a training that Ultralytics takes from 0 to 1 only."""
 
@@ -25,6 +28,7 @@ class Training:
 
     epochs: int
     batch: int
+    precision: Precision
     optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
     lr0: float
     lrf: float

@@ -15,7 +15,7 @@ import pytest
 from secateur.adapters.tracking import MlflowSink, prepare, replay
 from secateur.errors import TrackingError
 from secateur.reporting.summary import flatten, report_dict
-from secateur.results import RunReport, StageRecord
+from secateur.results import Epoch, RunReport, StageRecord
 from tests.example_report import detector, failed, finished
 
 ROOT = Path(__file__).parents[2]
@@ -25,10 +25,15 @@ TAGS = {"study": "speed", "sweep": "night"}
 def records() -> list[StageRecord]:
     moments = ("2026-11-22T16:00:10+00:00", "2026-11-22T16:01:00+00:00", "2026-11-22T16:12:34+00:00")
     stages = (("baseline", None, 10.0), ("finetune", 1, 50.0), ("finetune", 2, 60.5))
+    curves = ([epoch(1, 0.9), epoch(2, 0.7)], [epoch(1, 0.4)], [])
     return [
-        StageRecord(stage, "key", stage, rung, False, seconds, seconds, moment, {}, {})
-        for (stage, rung, seconds), moment in zip(stages, moments, strict=True)
+        StageRecord(stage, "key", stage, rung, False, seconds, seconds, moment, {}, {"curve": curve})
+        for (stage, rung, seconds), moment, curve in zip(stages, moments, curves, strict=True)
     ]
+
+
+def epoch(number: int, loss: float) -> dict[str, Any]:
+    return asdict(Epoch(number, 2, {"boxes": loss}, 0.01, 1.0))
 
 
 def write_folder(run_dir: Path, report: RunReport) -> None:
@@ -45,6 +50,8 @@ def open_sink(uri: str, run_dir: Path, report: RunReport) -> MlflowSink:
 def log_live(uri: str, run_dir: Path, report: RunReport) -> str:
     sink = open_sink(uri, run_dir, report)
     for record in records():
+        for told in record.outputs["curve"][:1]:  # the second one is known from the record only
+            sink.epoch_finished(record.label, record.rung, Epoch(**told))
         sink.stage_finished(record)
     for rung in report.rungs[:2]:
         sink.rung_finished(rung)
@@ -93,6 +100,14 @@ def test_rungs_are_logged_once_each_with_the_baseline_as_step_0(uri: str, live: 
     assert history(uri, run_id, "rung/mask_map50_95") == [(0, 0.351), (1, 0.340), (2, 0.325), (3, 0.25)]
     assert history(uri, run_id, "rung/pruned_mask_map50_95") == [(0, 0.351), (1, 0.240), (2, 0.150), (3, 0.05)]
     assert history(uri, run_id, "rung/macs_g") == [(0, 6.36), (1, 4.77), (2, 3.18), (3, 2.544)]
+
+
+def test_the_curve_of_each_training_is_logged_epoch_by_epoch(uri: str, live: tuple[Path, str]) -> None:
+    _, run_id = live
+
+    assert history(uri, run_id, "train/baseline/boxes_loss") == [(1, 0.9), (2, 0.7)]
+    assert history(uri, run_id, "train/rung_1/boxes_loss") == [(1, 0.4)]
+    assert history(uri, run_id, "train/rung_1/learning_rate") == [(1, 0.01)]
 
 
 def test_final_metrics_are_the_selected_candidates(uri: str, live: tuple[Path, str]) -> None:

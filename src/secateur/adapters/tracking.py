@@ -25,7 +25,7 @@ from secateur.reporting.summary import Setting, flatten, report_dict, rung_dict,
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from secateur.results import Rung, RunReport, StageRecord
+    from secateur.results import Epoch, Rung, RunReport, StageRecord
 
 FILES = ("report.json", "report.html", "records.jsonl", "config")
 """What of a run's folder goes along; the models stay where they are."""
@@ -56,8 +56,12 @@ class MlflowSink:
         """Nothing: MLflow is told of what is done."""
 
     def stage_finished(self, record: StageRecord) -> None:
-        """Logs `stage/<stage>_seconds`."""
+        """Logs `stage/<stage>_seconds`, and the curve of a training as far as it is not known yet."""
         self._attempt(self._run.log_stage, asdict(record))
+
+    def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
+        """Logs `train/…`, step by step."""
+        self._attempt(self._run.log_epoch, label, rung, asdict(epoch), _now())
 
     def rung_finished(self, rung: Rung) -> None:
         """Logs `rung/…`; rung 0, the baseline, may be handed in as soon as it is known."""
@@ -107,6 +111,7 @@ class _Run:
         self.id = run_id
         self._client = client
         self._rungs: set[int] = set()
+        self._epochs: set[tuple[str, int]] = set()
 
     def log_params(self, params: Mapping[str, Setting]) -> None:
         for part in _batches([_mlflow().entities.Param(name, typed(value)) for name, value in params.items()]):
@@ -118,7 +123,18 @@ class _Run:
 
     def log_stage(self, record: Mapping[str, Any]) -> None:
         seconds = {f"stage/{record['stage']}_seconds": record["seconds"]}
-        self._log_metrics(seconds, record["rung"] or 0, _milliseconds(record["finished"]))
+        finished = _milliseconds(record["finished"])
+        self._log_metrics(seconds, record["rung"] or 0, finished)
+        for epoch in record["outputs"].get("curve", ()):
+            self.log_epoch(record["label"], record["rung"], epoch, finished)
+
+    def log_epoch(self, label: str, rung: int | None, epoch: Mapping[str, Any], at: int) -> None:
+        """`train/rung_1/classes_loss`, with the epoch as the step; once."""
+        group = f"train/{label if rung is None else f'rung_{rung}'}"
+        if (group, epoch["epoch"]) not in self._epochs:
+            losses = {f"{group}/{name}_loss": value for name, value in epoch["losses"].items()}
+            self._log_metrics(losses | {f"{group}/learning_rate": epoch["learning_rate"]}, epoch["epoch"], at)
+            self._epochs.add((group, epoch["epoch"]))
 
     def log_rung(self, rung: Mapping[str, Any]) -> None:
         if rung["rung"] not in self._rungs:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.ports import Tools
-from secateur.results import Artifact, Footprint
+from secateur.results import Artifact, Epoch, Footprint
 from secateur.specs import Training
 from secateur.store import artifact
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("torch", "ultralytics", "torch-pruning")
 RESUMES = True
 
@@ -30,23 +30,27 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    """`curve` tells of each epoch where it was trained from scratch."""
+
     weights: Artifact
     footprint: Footprint
+    curve: tuple[Epoch, ...] = ()
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     target = out / "baseline.pt"
+    curve: tuple[Epoch, ...] = ()
     if inputs.weights:
         shutil.copyfile(inputs.weights.path, target)
     else:
-        _train(inputs, tools, target)
+        curve = _train(inputs, tools, target)
     net = tools.detector.load(target)
-    return Outputs(artifact(target), tools.pruner.footprint(net, inputs.imgsz))
+    return Outputs(artifact(target), tools.pruner.footprint(net, inputs.imgsz), curve)
 
 
-def _train(inputs: Inputs, tools: Tools, target: Path) -> None:
+def _train(inputs: Inputs, tools: Tools, target: Path) -> tuple[Epoch, ...]:
     assert inputs.architecture and inputs.training and inputs.data and inputs.seed is not None
     data = inputs.data.path / "data.yaml"
-    tools.detector.train_from_scratch(
-        inputs.architecture, data, inputs.training, inputs.imgsz, inputs.seed, target, tools.progress
+    return tools.detector.train_from_scratch(
+        inputs.architecture, data, inputs.training, inputs.imgsz, inputs.seed, target, tools.watch
     )

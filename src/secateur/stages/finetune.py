@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.ports import Lesson, Tools
-from secateur.results import Artifact
+from secateur.results import Artifact, Epoch
 from secateur.specs import Distillation, Training
 from secateur.store import artifact
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("torch", "ultralytics")
 RESUMES = True
 
@@ -32,6 +32,7 @@ class Inputs:
 @dataclass(frozen=True)
 class Outputs:
     weights: Artifact
+    curve: tuple[Epoch, ...]
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
@@ -42,7 +43,7 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
         inputs.unlabelled.path / "images" if inputs.unlabelled else None,
         inputs.teacher.path if inputs.teacher else None,
     )
-    tools.detector.finetune(
-        inputs.weights.path, lesson, inputs.training, inputs.imgsz, inputs.seed, target, tools.progress
+    curve = tools.detector.finetune(
+        inputs.weights.path, lesson, inputs.training, inputs.imgsz, inputs.seed, target, tools.watch
     )
-    return Outputs(artifact(target))
+    return Outputs(artifact(target), curve)

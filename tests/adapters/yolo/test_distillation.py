@@ -13,7 +13,7 @@ from secateur.adapters.yolo.door import Yolo
 from secateur.datasets.shapes import Shapes
 from secateur.ports import Lesson
 from secateur.specs import Distillation
-from tests.conftest import IMGSZ, Recipe, no_progress, pictures, prune
+from tests.conftest import IMGSZ, Recipe, pictures, prune, unwatched, watching
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,9 +92,7 @@ def test_a_pruned_net_learns_from_pictures_without_labels(
     batches: list[tuple[int, int]] = []
     training = recipe(epochs=4, lr0=0.001, freeze_batchnorm=True, fliplr=0.0)
 
-    yolo.finetune(
-        tmp_path / "pruned.pt", lesson, training, IMGSZ, 0, tmp_path / "out.pt", lambda *at: batches.append(at)
-    )
+    yolo.finetune(tmp_path / "pruned.pt", lesson, training, IMGSZ, 0, tmp_path / "out.pt", watching(batches))
 
     teacher, after = yolo.load(trained_checkpoint), yolo.load(tmp_path / "out.pt")
     assert batches[-1] == (28, 28)  # 32 + 24 pictures in batches of 8, four times
@@ -106,7 +104,7 @@ def test_ultralytics_own_distillation_keeps_the_pruned_net(
 ) -> None:
     lesson = Lesson(shapes, Distillation(features=6.0), teacher=seg_checkpoint)
 
-    yolo.finetune(pruned_checkpoint, lesson, recipe(), IMGSZ, 0, tmp_path / "out.pt", no_progress)
+    yolo.finetune(pruned_checkpoint, lesson, recipe(), IMGSZ, 0, tmp_path / "out.pt", unwatched)
 
     before, after = (yolo.load(path).state_dict() for path in (pruned_checkpoint, tmp_path / "out.pt"))
     assert {name: value.shape for name, value in before.items()} == {k: v.shape for k, v in after.items()}

@@ -17,7 +17,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from secateur.adapters.channel_pruning import ChannelPruner
 from secateur.adapters.yolo.door import Yolo
-from tests.conftest import IMGSZ, Recipe, by_labels, no_progress, prune, random_checkpoint
+from tests.conftest import IMGSZ, Recipe, by_labels, no_progress, prune, random_checkpoint, unwatched
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,7 @@ def test_the_pruned_net_runs(pruned: nn.Module, training: bool) -> None:
 def test_the_pruned_net_is_trained_as_it_is(
     yolo: Yolo, saved: Path, pruned: nn.Module, shapes: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    yolo.finetune(saved, by_labels(shapes), recipe(), IMGSZ, 0, tmp_path / "tuned.pt", no_progress)
+    yolo.finetune(saved, by_labels(shapes), recipe(), IMGSZ, 0, tmp_path / "tuned.pt", unwatched)
 
     tuned, before = yolo.load(tmp_path / "tuned.pt"), yolo.load(saved)
     assert widths(tuned) == widths(pruned)

@@ -15,13 +15,14 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from secateur.adapters.yolo import open_yolo
-from secateur.ports import Lesson
+from secateur.ports import Lesson, Watch
 from secateur.specs import Distillation, Training
 
 folder, weights, data, recipe, report = map(Path, sys.argv[1:])
 yolo = open_yolo("cpu", 0, folder)
 training = Training(**json.loads(recipe.read_text()))
-yolo.finetune(weights, Lesson(data, Distillation()), training, 64, 0, folder / "tuned.pt", lambda *at: None)
+watch = Watch(lambda *at: None, lambda epoch: None)
+yolo.finetune(weights, Lesson(data, Distillation()), training, 64, 0, folder / "tuned.pt", watch)
 yolo.evaluate(folder / "tuned.pt", data, 64, lambda *at: None)
 yolo.export_onnx(folder / "tuned.pt", 64, folder / "model.onnx")
 

@@ -14,7 +14,8 @@ from torch import nn
 from secateur.adapters.channel_pruning import ChannelPruner
 from secateur.adapters.yolo.door import Yolo
 from secateur.errors import SpecError, StageError
-from tests.conftest import IMGSZ, Recipe, by_labels, no_progress
+from secateur.ports import Watch
+from tests.conftest import IMGSZ, Recipe, by_labels, no_progress, unwatched, watching
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def tune(yolo: Yolo, weights: Path, data: Path, training: Training, out: Path, seed: int = 0) -> nn.Module:
-    yolo.finetune(weights, by_labels(data), training, IMGSZ, seed, out, no_progress)
+    yolo.finetune(weights, by_labels(data), training, IMGSZ, seed, out, unwatched)
     return yolo.load(out)
 
 
@@ -109,7 +110,7 @@ def test_patience_stops_early_and_keeps_the_best_epoch(
         IMGSZ,
         0,
         tmp_path / "out.pt",
-        lambda *at: batches.append(at),
+        watching(batches),
     )
 
     assert batches == [(1, 8), (2, 8), (3, 8)]
@@ -129,7 +130,7 @@ def test_progress_ends_at_its_total(
         IMGSZ,
         0,
         tmp_path / "out.pt",
-        lambda *at: batches.append(at),
+        watching(batches),
     )
 
     assert batches == [(1, 4), (2, 4), (3, 4), (4, 4)]  # 16 pictures in batches of 8, twice
@@ -139,7 +140,7 @@ def test_an_architecture_that_ultralytics_does_not_have_is_refused(
     yolo: Yolo, shapes: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     with pytest.raises(SpecError, match="Ultralytics has no 'yolov8q-seg.yaml'"):
-        yolo.train_from_scratch("yolov8q-seg.yaml", shapes, recipe(), IMGSZ, 0, tmp_path / "out.pt", no_progress)
+        yolo.train_from_scratch("yolov8q-seg.yaml", shapes, recipe(), IMGSZ, 0, tmp_path / "out.pt", unwatched)
 
 
 def test_a_training_that_diverges_ends_in_one_line(
@@ -171,7 +172,7 @@ def test_a_detector_learns_from_boxes(
 
 def test_a_net_that_segments_is_not_trained_on_boxes(yolo: Yolo, boxes: Path, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(StageError, match="^training failed: Segment dataset requires .+$"):
-        yolo.train_from_scratch("yolov8n-seg.yaml", boxes, recipe(), IMGSZ, 0, tmp_path / "out.pt", no_progress)
+        yolo.train_from_scratch("yolov8n-seg.yaml", boxes, recipe(), IMGSZ, 0, tmp_path / "out.pt", unwatched)
 
 
 def test_gradients_reach_every_convolution_and_leave_weights_and_statistics_alone(
@@ -232,16 +233,25 @@ def test_a_training_that_was_killed_ends_where_an_unbroken_one_does(
     training = recipe(epochs=4, patience=patience)  # two batches an epoch
     unbroken = tune(yolo, seg_checkpoint, shapes, training, tmp_path / "unbroken.pt")
     seen: list[int] = []
+    epochs: list[int] = []
 
     with pytest.raises(Kill):
-        yolo.finetune(seg_checkpoint, by_labels(shapes), training, IMGSZ, 0, tmp_path / "broken.pt", kill_after(5))
+        yolo.finetune(
+            seg_checkpoint,
+            by_labels(shapes),
+            training,
+            IMGSZ,
+            0,
+            tmp_path / "broken.pt",
+            Watch(kill_after(5), lambda epoch: None),
+        )
     torch.manual_seed(99)
     random.seed(99)
-    yolo.finetune(
-        seg_checkpoint, by_labels(shapes), training, IMGSZ, 0, tmp_path / "broken.pt", lambda done, _: seen.append(done)
-    )
+    watch = Watch(lambda done, _: seen.append(done), lambda epoch: epochs.append(epoch.epoch))
+    curve = yolo.finetune(seg_checkpoint, by_labels(shapes), training, IMGSZ, 0, tmp_path / "broken.pt", watch)
 
     assert seen == [5, 6, 7, 8]  # the third epoch again, since it was not finished
+    assert epochs == [epoch.epoch for epoch in curve] == [1, 2, 3, 4]
     broken = yolo.load(tmp_path / "broken.pt").state_dict()
     assert all(torch.equal(values, broken[name]) for name, values in unbroken.state_dict().items())
     assert [path.name for path in tmp_path.iterdir() if "broken" in path.name and path.suffix != ".pt"] == []
@@ -257,7 +267,7 @@ def test_a_loss_that_is_no_number_is_tried_once_more_at_half_the_rate_and_then_r
     with pytest.raises(
         StageError, match=r"^training failed twice: the loss became nan in epoch 1; lower finetune.lr0="
     ):
-        yolo.finetune(tmp_path / "wrong.pt", by_labels(shapes), recipe(), IMGSZ, 0, tmp_path / "out.pt", no_progress)
+        yolo.finetune(tmp_path / "wrong.pt", by_labels(shapes), recipe(), IMGSZ, 0, tmp_path / "out.pt", unwatched)
 
     assert "once more from the start, at half the rate" in caplog.text
     assert (tmp_path / "wrong.pt").is_file()

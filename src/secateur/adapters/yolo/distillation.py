@@ -33,7 +33,8 @@ class DenseCriterion:
     def __call__(self, predictions: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():
             wanted = self.teacher(batch["img"])
-        losses = _weighted(_terms(_raw(predictions), _raw(wanted)), self.weights)
+        with torch.autocast(batch["img"].device.type, enabled=False):
+            losses = _weighted(_terms(_raw(predictions), _raw(wanted)), self.weights)
         if self.weights.labels:
             total, _ = self.ordinary(predictions, batch)
             losses["labels"] = self.weights.labels * total.sum() / len(batch["img"])
@@ -42,9 +43,13 @@ class DenseCriterion:
 
 
 def _raw(predictions: Any) -> dict[str, Any]:
-    """Of a head that trains two branches, the one that ships."""
-    found: dict[str, Any] = predictions.get("one2many", predictions)
-    return found
+    """In FP32; of a head that trains two branches, the one that ships."""
+    found = predictions.get("one2many", predictions)
+    return {name: _full(value) for name, value in found.items()}
+
+
+def _full(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) else value
 
 
 def _weighted(terms: dict[str, Tensor], weights: Distillation) -> dict[str, Tensor]:

@@ -12,14 +12,14 @@ from ultralytics import YOLO
 from ultralytics.data.utils import check_det_dataset
 from ultralytics.utils import YAML
 
-from secateur.adapters.yolo import checkpoint, scoring, training
+from secateur.adapters.yolo import checkpoint, gradients, scoring, training
 from secateur.adapters.yolo.annotation import annotate
 from secateur.adapters.yolo.fixed import output_layers, unprunable_layers
 from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
 from secateur.errors import ExportError, SpecError, StageError
-from secateur.ports import Lesson, Progress
-from secateur.results import Accuracy
+from secateur.ports import Lesson, Progress, Watch
+from secateur.results import Accuracy, Epoch
 from secateur.specs import Distillation, Training
 
 OPSET = 17
@@ -66,26 +66,28 @@ class Yolo:
             )
 
     def train_from_scratch(
-        self, architecture: str, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
-    ) -> None:
+        self, architecture: str, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
+    ) -> tuple[Epoch, ...]:
         try:
             net = training.build(architecture, data, seed)
         except FileNotFoundError as error:
             raise SpecError(f"model.architecture: Ultralytics has no {architecture!r}") from error
-        self._train(net, Lesson(data, Distillation()), recipe, imgsz, seed, out, progress)
+        return self._train(net, Lesson(data, Distillation()), recipe, imgsz, seed, out, watch)
 
     def finetune(
-        self, weights: Path, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
-    ) -> None:
-        self._train(checkpoint.load(weights), lesson, recipe, imgsz, seed, out, progress)
+        self, weights: Path, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
+    ) -> tuple[Epoch, ...]:
+        return self._train(checkpoint.load(weights), lesson, recipe, imgsz, seed, out, watch)
 
     def _train(
-        self, net: nn.Module, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, progress: Progress
-    ) -> None:
+        self, net: nn.Module, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
+    ) -> tuple[Epoch, ...]:
         folder = out.with_suffix(".training")
-        trained = training.train(net, lesson, recipe, imgsz, seed, self.device, self.workers, progress, folder)
+        task = training.Task(net, lesson, recipe, imgsz, seed, self.device, self.workers, folder)
+        trained, curve = training.train(task, watch)
         shutil.rmtree(folder)
         checkpoint.save(trained, out, imgsz)
+        return curve
 
     def annotate(
         self, weights: Path, images: Path, imgsz: int, confidence: float, labels: Path, progress: Progress
@@ -127,9 +129,9 @@ class Yolo:
     def accumulate_gradients(
         self, net: nn.Module, data: Path, imgsz: int, batches: int, batch: int, seed: int, progress: Progress
     ) -> None:
-        training.accumulate_gradients(net, data, imgsz, batches, batch, seed, self.device, progress)
+        gradients.accumulate_gradients(net, data, imgsz, batches, batch, seed, self.device, progress)
 
     def accumulate_squared_gradients(
         self, net: nn.Module, data: Path, imgsz: int, images: int, seed: int, progress: Progress
     ) -> None:
-        training.accumulate_squared_gradients(net, data, imgsz, images, seed, self.device, progress)
+        gradients.accumulate_squared_gradients(net, data, imgsz, images, seed, self.device, progress)

@@ -1,5 +1,5 @@
-"""What Ultralytics does unasked, switched off: installing, reporting, logging to MLflow, writing beside the data, and
-leaving a core idle.
+"""What Ultralytics does unasked, switched off: installing, reporting, logging to MLflow, writing beside the data,
+leaving a core idle, and refusing bf16 to CPUs.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def _settle(folder: Path) -> None:
     import torch
     import ultralytics.data.build
     import ultralytics.data.utils
+    import ultralytics.engine.trainer
     import ultralytics.utils.torch_utils
     from ultralytics.utils import LOGGER, SETTINGS
 
@@ -49,7 +50,16 @@ def _settle(folder: Path) -> None:
     )
     ultralytics.utils.torch_utils.NUM_THREADS = torch.get_num_threads()  # it would take one less: of two cores, half
     ultralytics.data.utils.check_font = lambda *_: None  # it would download a font that only its plots use
+    ultralytics.engine.trainer.autocast = _autocast
     ultralytics.data.build.YOLODataset = _dataset_with_caches_elsewhere()
+
+
+def _autocast(enabled: Any, device: str = "cuda") -> Any:
+    """Ultralytics' own refuses bf16 on a CPU, where it is twice as fast as FP32 if the processor has it."""
+    import torch
+
+    dtype = enabled if isinstance(enabled, torch.dtype) else None
+    return torch.autocast(device, dtype, enabled=bool(enabled))
 
 
 def _dataset_with_caches_elsewhere() -> type:

@@ -28,6 +28,7 @@ def keep(trainer: Any, folder: Path) -> None:
         "optimizer": trainer.optimizer.state_dict(),
         "schedule": trainer.scheduler.last_epoch,
         "scaler": trainer.scaler.state_dict(),
+        "curve": trainer.curve,
         "best": (trainer.best_fitness, vars(trainer.stopper)),
         "random": (random.getstate(), np.random.get_state(), torch.get_rng_state()),  # noqa: NPY002  # Ultralytics'
     }
@@ -47,6 +48,7 @@ def take_up(trainer: Any, folder: Path) -> None:
     trainer.scaler.load_state_dict(state["scaler"])
     trainer.best_fitness, stopper = state["best"]
     vars(trainer.stopper).update(stopper)
+    trainer.curve = state["curve"]
     trainer.start_epoch = state["epoch"] + 1
     trainer.scheduler.last_epoch = state["schedule"]
     _skip(trainer.train_loader, trainer.start_epoch)
