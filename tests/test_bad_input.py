@@ -128,6 +128,10 @@ MISTYPED = [
     ("finetune.epochs=-1", "finetune.epochs must be 0 or more, got -1"),
     ("dataset=yolo_folder", "dataset.root is not set; give it on the command line: dataset.root=…"),
     ("model.weights=none/best.pt", "model.weights: no file 'none/best.pt'"),
+    ("distillation=other_teacher", "distillation.teacher is not set; give it on the command line: *.teacher=…"),
+    ("distillation.teacher=none/big.pt", "distillation.teacher: no file 'none/big.pt'"),
+    ("distillation.masks=-1", "distillation.masks must be 0 or more, got -1.0"),
+    ("finetune.precision=fp8", "finetune.precision must be one of auto, fp32, bf16, fp16, got 'fp8'"),
     ("nonsense", "Error parsing override 'nonsense'*"),
 ]
 

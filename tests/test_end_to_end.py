@@ -378,16 +378,30 @@ def test_patience_lets_a_run_go_on_past_a_rung_that_loses_too_much(
     assert run.report["selected"] == "baseline-fp32"
 
 
-@pytest.mark.parametrize(("distillation", "stages"), [("dense", ["gather"]), ("none", ["gather", "annotate"])])
+@pytest.mark.parametrize(
+    ("distillation", "stages"),
+    [
+        (["distillation=dense", "distillation.masks=2", "distillation.neck=0.5", "schedule.steps=2"], ["gather"]),
+        (["distillation=other_teacher", "distillation.teacher={weights}", "schedule.steps=1"], ["gather"]),
+        (["distillation=none", "schedule.steps=1"], ["gather", "annotate"]),
+    ],
+    ids=["dense", "other_teacher", "labelled"],
+)
 def test_pictures_without_labels_are_learnt_from(
-    distillation: str, stages: list[str], place: Place, trained_checkpoint: Path, easy_shapes: Path, tmp_path: Path
+    distillation: list[str],
+    stages: list[str],
+    place: Place,
+    trained_checkpoint: Path,
+    easy_shapes: Path,
+    tmp_path: Path,
 ) -> None:
     for path in sorted((easy_shapes.parent / "images" / "train").iterdir())[:8]:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     own = [f"model.weights={trained_checkpoint}", "dataset=yolo_folder", f"dataset.root={easy_shapes.parent}"]
-    more = [f"dataset.unlabelled={tmp_path}", f"distillation={distillation}", "distillation.confidence=0.1"]
+    lesson = [override.format(weights=trained_checkpoint) for override in distillation]
+    more = [f"dataset.unlabelled={tmp_path}", "distillation.confidence=0.1", *lesson]
 
-    run = place.run(*BRIEF, *own, *ONE_RUNG, *more, "finetune=gentle", "finetune.epochs=1", "tracking=none")
+    run = place.run(*BRIEF, *own, *more, "finetune=gentle", "finetune.epochs=1", "tracking=none")
 
     assert [record["stage"] for record in run.records if record["stage"] in ("gather", "annotate")] == stages
     assert run.report["rungs"][0]["pruned"] != run.report["rungs"][0]["tuned"]

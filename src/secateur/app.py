@@ -332,9 +332,12 @@ def _check_places(spec: RunSpec) -> None:
     """What can be known of the outside world before torch is imported."""
     if check := getattr(spec.dataset, "check", None):
         check()
-    weights = spec.model.weights
-    if weights is not None and Path(weights).name != weights and not Path(weights).is_file():
-        raise SpecError(f"model.weights: no file {weights!r}")
+    for key, weights in {
+        "model.weights": spec.model.weights,
+        "distillation.teacher": spec.distillation.teacher,
+    }.items():
+        if weights is not None and Path(weights).name != weights and not Path(weights).is_file():
+            raise SpecError(f"{key}: no file {weights!r}")
 
 
 # ---- errors in one line --------------------------------------------------------------------------

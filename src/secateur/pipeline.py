@@ -59,15 +59,18 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     stage.tell(Rung(0, 0.0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
 
     probed = probe(unpruned, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
-    unlabelled = more_pictures(unpruned, spec, data.data, stage)
+    teacher = teacher_for(unpruned, spec, stage)
+    unlabelled = more_pictures(teacher, spec, data.data, stage)
 
     rungs: list[Rung] = []
+    cuts: tuple[Artifact, ...] = ()
     current = accepted = unpruned
     refused = 0
     for number, target in enumerate(spec.schedule.rungs(), start=1):
         smaller = cut(current, unpruned, target, number, probed, spec, data.data, stage)
         pruned = mend(smaller, current, number, spec, data.data, stage)
-        current = recover(pruned, unpruned, number, unlabelled, spec, data.data, stage)
+        cuts = (*cuts, smaller.kept)
+        current = recover(pruned, teacher, cuts, number, unlabelled, spec, data.data, stage)
         passes = within_budget(current, unpruned, spec.max_map_drop)
         rungs.append(as_rung(number, target, smaller, pruned, current, passes))
         stage.tell(rungs[-1])
@@ -110,7 +113,7 @@ def sensitivities(spec: RunSpec, tools: Tools, store: Store, sinks: Sequence[Sin
 def begin(spec: RunSpec, tools: Tools, stage: Runner) -> tuple[prepare.Outputs, Net]:
     """The data set and the unpruned net, which fit each other; wrong weights are told before long work."""
     source = spec.model.weights
-    weights = tools.detector.resolve_weights(source) if source else None
+    weights = tools.detector.resolve_weights("model.weights", source) if source else None
     data = stage(prepare.run, prepare.Inputs(spec.dataset.digest(tools.downloads), spec.dataset), "data")
     if weights:
         tools.detector.check_fits(weights, len(data.names), data.labels)
@@ -161,28 +164,39 @@ def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Art
     return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage))
 
 
-def more_pictures(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact | None:
-    """Those without labels, where there are some to learn from; labelled by the unpruned net where labels count."""
+def teacher_for(unpruned: Net, spec: RunSpec, stage: Runner) -> Artifact:
+    """The net to learn from: the unpruned one, or a checkpoint whose outputs compare with its."""
+    if spec.distillation.teacher is None:
+        return unpruned.weights
+    detector = stage.tools.detector
+    weights = detector.resolve_weights("distillation.teacher", spec.distillation.teacher)
+    detector.check_teaches(weights, unpruned.weights.path, spec.distillation)
+    return artifact(weights)
+
+
+def more_pictures(teacher: Artifact, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact | None:
+    """Those without labels, where there are some to learn from; labelled by the teacher where labels count."""
     folder = spec.dataset.unlabelled
     if folder is None or not spec.finetune.epochs:
         return None
     found = stage(gather.run, gather.Inputs(artifact(Path(folder)), data), "unlabelled").pictures
     if not spec.distillation.labels:
         return found
-    inputs = annotate.Inputs(unpruned.weights, found, spec.distillation.confidence, spec.imgsz)
+    inputs = annotate.Inputs(teacher, found, spec.distillation.confidence, spec.imgsz)
     return stage(annotate.run, inputs, "unlabelled").pictures
 
 
 def recover(
-    pruned: Net, unpruned: Net, rung: int, unlabelled: Artifact | None, spec: RunSpec, data: Artifact, stage: Runner
-) -> Net:
+    pruned: Net, teacher: Artifact, cuts: tuple[Artifact, ...], rung: int, unlabelled: Artifact | None, spec: RunSpec,
+    data: Artifact, stage: Runner,
+) -> Net:  # fmt: skip
     """The net after fine-tuning, scored again; the same net where there is none."""
     if not spec.finetune.epochs:
         return pruned
-    teacher = unpruned.weights if spec.distillation.has_teacher else None
     inputs = finetune.Inputs(
-        pruned.weights, data, spec.finetune, spec.distillation, spec.imgsz, spec.seed, teacher, unlabelled
-    )
+        pruned.weights, data, spec.finetune, spec.distillation, spec.imgsz, spec.seed,
+        teacher if spec.distillation.has_teacher else None, unlabelled, cuts if spec.distillation.neck else (),
+    )  # fmt: skip
     made = stage(finetune.run, inputs, "fine-tuning", rung)
     return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage))
 

@@ -190,24 +190,32 @@ class Quantizer(Protocol):
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a net is fine-tuned on: a data yaml, a folder of more pictures without labels, and the net to learn from."""
+    """What a net is fine-tuned on: a data yaml, a folder of more pictures without labels, and the net to learn from.
+
+    `kept` says which of its teacher's output channels each layer still has; layers that are not named have all.
+    """
 
     data: Path
     distillation: Distillation
     unlabelled: Path | None = None
     teacher: Path | None = None
+    kept: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class Detector(Protocol):
     """The YOLO door: builds, trains, scores and exports nets."""
 
-    def resolve_weights(self, weights: str) -> Path:
-        """A local checkpoint, downloaded where it is a published name; raises StageError where it is none, or is of
-        another task."""
+    def resolve_weights(self, key: str, weights: str) -> Path:
+        """A local checkpoint, downloaded where it is a published name; raises StageError where what a person set as
+        `key` is none, or is of another task."""
 
     def check_fits(self, weights: Path, classes: int, labels: str) -> None:
         """Raises SpecError where the net knows another number of classes than the data set has, or segments and that
         has boxes only."""
+
+    def check_teaches(self, teacher: Path, weights: Path, distillation: Distillation) -> None:
+        """Raises SpecError where the teacher's outputs cannot be compared with the net's: another task, class count or
+        strides, or other box distributions."""
 
     def train_from_scratch(
         self, architecture: str, data: Path, training: Training, imgsz: int, seed: int, out: Path, watch: Watch

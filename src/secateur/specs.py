@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from secateur.ports import Dataset, Healer, Importance, Quantizer, Runtime, Schedule
 from secateur.results import Fingerprint
+
+PLACE = {"place": True}
+"""Metadata of a field that says where something lies, not what it is: no part of a key."""
 
 
 def require(condition: bool, line: str) -> None:
@@ -64,13 +67,20 @@ class Training:
             require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1], got {getattr(self, name)}")
 
 
+DENSE = ("classes", "boxes", "coefficients", "prototypes", "masks", "neck")
+"""Terms of a distillation that need no label."""
+OWN = ("coefficients", "prototypes", "neck")
+"""Those of them that compare channel by channel, which only the unpruned net itself allows."""
+
+
 @dataclass(frozen=True)
 class Distillation:
     """What fine-tuning learns from: weights of its losses; 0 leaves one out.
 
-    `labels` weighs the ordinary training loss. `classes`, `boxes`, `coefficients` and `prototypes` have the net give
-    what the unpruned one gives at every position of every picture, labelled or not. `features` is Ultralytics' own
-    distillation of the neck.
+    `labels` weighs the ordinary training loss. The dense terms have the net give what its teacher gives at every
+    position of every picture, labelled or not: `classes`, `boxes`, mask `coefficients` and `prototypes`, the `masks`
+    that come of both, and the `neck`'s maps on the channels that are left. `features` is Ultralytics' own distillation
+    of the neck.
     """
 
     labels: float = 1.0
@@ -78,23 +88,31 @@ class Distillation:
     boxes: float = 0.0
     coefficients: float = 0.0
     prototypes: float = 0.0
+    masks: float = 0.0
+    neck: float = 0.0
     features: float = 0.0
     confidence: float = 0.5
-    """What the unpruned net must be sure of to label a picture that has no labels, where labels count."""
+    """What the teacher must be sure of to label a picture that has no labels, where labels count."""
+    teacher: str | None = field(default=None, metadata=PLACE)
+    """Another checkpoint to learn from than the unpruned net."""
 
     def __post_init__(self) -> None:
-        for name, weight in vars(self).items():
-            require(weight >= 0, f"{name} must be 0 or more, got {weight}")
+        for name in ("labels", *DENSE, "features"):
+            require(getattr(self, name) >= 0, f"{name} must be 0 or more, got {getattr(self, name)}")
         require(0 < self.confidence < 1, f"confidence must be in (0, 1), got {self.confidence}")
-        require(
-            self.labels > 0 or self.dense, "labels, or one of classes, boxes, coefficients, prototypes, must be above 0"
-        )
+        require(self.labels > 0 or self.dense, f"labels, or one of {', '.join(DENSE)}, must be above 0")
         require(not (self.features and self.dense), "features cannot be combined with the dense terms")
+        for name in OWN if self.teacher else ():
+            require(
+                getattr(self, name) == 0,
+                f"{name} must be 0 with a teacher of your own, whose channels are not the unpruned net's; "
+                "distillation=other_teacher goes without",
+            )
 
     @property
     def dense(self) -> bool:
-        """Whether the unpruned net's raw outputs are learnt from."""
-        return max(self.classes, self.boxes, self.coefficients, self.prototypes) > 0
+        """Whether the teacher's raw outputs are learnt from."""
+        return any(getattr(self, name) for name in DENSE)
 
     @property
     def has_teacher(self) -> bool:

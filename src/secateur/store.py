@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PLACE = {"place": True}
-"""Metadata of a field that says where something lies, not what it is: no part of a key."""
-
 
 @dataclass(frozen=True)
 class Stored(Generic[T]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,8 @@ RESUMES = True
 
 @dataclass(frozen=True)
 class Inputs:
-    """`teacher` and `unlabelled` pictures are there where the distillation needs them."""
+    """`teacher` and `unlabelled` pictures are there where the distillation needs them; `cuts` are the channels that
+    each rung so far left, where it compares the neck's."""
 
     weights: Artifact
     data: Artifact
@@ -27,6 +30,7 @@ class Inputs:
     seed: int
     teacher: Artifact | None = None
     unlabelled: Artifact | None = None
+    cuts: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,17 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
         inputs.distillation,
         inputs.unlabelled.path / "images" if inputs.unlabelled else None,
         inputs.teacher.path if inputs.teacher else None,
+        left_of_all([json.loads(cut.path.read_bytes()) for cut in inputs.cuts]),
     )
     curve = tools.detector.finetune(
         inputs.weights.path, lesson, inputs.training, inputs.imgsz, inputs.seed, target, tools.watch
     )
     return Outputs(artifact(target), curve)
+
+
+def left_of_all(cuts: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
+    """Which of the first net's output channels each layer has after all cuts; each speaks of the net before it."""
+    left: dict[str, list[int]] = {}
+    for cut in cuts:
+        left = {name: [left[name][i] for i in kept] if name in left else kept for name, kept in cut.items()}
+    return left

@@ -13,7 +13,8 @@ from secateur.edge.letterbox import read_picture
 from secateur.errors import StageError
 from secateur.ports import Dataset, Tools
 from secateur.results import Artifact
-from secateur.store import PLACE, artifact
+from secateur.specs import PLACE
+from secateur.store import artifact
 
 VERSION = 2
 LIBRARIES: tuple[str, ...] = ()

@@ -14,8 +14,10 @@ from ultralytics import YOLO
 
 from secateur.adapters.yolo import checkpoint
 from secateur.adapters.yolo.door import Yolo
+from secateur.datasets.shapes import Shapes
 from secateur.errors import SpecError, StageError
-from tests.conftest import IMGSZ, no_progress, prune
+from secateur.specs import Distillation
+from tests.conftest import IMGSZ, no_progress, prune, random_checkpoint
 
 WITHOUT_SECATEUR = """
 import sys
@@ -129,9 +131,7 @@ def test_a_truncated_checkpoint_is_refused_in_one_line(seg_checkpoint: Path, tmp
     broken = tmp_path / "broken.pt"
     broken.write_bytes(seg_checkpoint.read_bytes()[:kept])
 
-    with pytest.raises(
-        StageError, match=r"^model\.weights: \S+broken\.pt is no Ultralytics checkpoint: .+$"
-    ) as refusal:
+    with pytest.raises(StageError, match=r"^\S+broken\.pt is no Ultralytics checkpoint: .+$") as refusal:
         checkpoint.load(broken)
     assert "\n" not in str(refusal.value)
 
@@ -151,13 +151,42 @@ def test_a_net_for_another_task_is_refused(yolo: Yolo, tmp_path: Path) -> None:
 
 
 def test_weights_are_the_file_itself_where_there_is_one(yolo: Yolo, seg_checkpoint: Path) -> None:
-    assert yolo.resolve_weights(str(seg_checkpoint)) == seg_checkpoint
+    assert yolo.resolve_weights("model.weights", str(seg_checkpoint)) == seg_checkpoint
 
 
 @pytest.mark.parametrize("weights", ["nowhere/yolov8n-seg.pt", "yolov8q-seg.pt"])
 def test_weights_that_are_no_file_and_no_published_name_are_refused(yolo: Yolo, weights: str) -> None:
-    with pytest.raises(StageError, match=f"no file '{weights}'"):
-        yolo.resolve_weights(weights)
+    with pytest.raises(StageError, match=f"model.weights: no file '{weights}'"):
+        yolo.resolve_weights("model.weights", weights)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "what"),
+    [
+        ("yolov8n.yaml", "task is detect, not segment"),
+        ("yolov8n-seg-p6.yaml", r"strides is \[8, 16, 32, 64\], not \[8, 16, 32\]"),
+        ("yolo26n-seg.yaml", "number of box bins is 1, not 16"),
+    ],
+)
+def test_a_teacher_whose_outputs_do_not_compare_is_refused(
+    architecture: str, what: str, yolo: Yolo, seg_checkpoint: Path, shapes: Path, tmp_path: Path
+) -> None:
+    teacher = random_checkpoint(architecture, tmp_path / "teacher.pt", yolo, shapes)
+    lesson = Distillation(labels=0.0, classes=1.0, boxes=1.0, masks=1.0)
+
+    yolo.check_teaches(seg_checkpoint, seg_checkpoint, lesson)
+    with pytest.raises(SpecError, match=f"^distillation.teacher: .*teacher.pt cannot teach .*: its {what}$"):
+        yolo.check_teaches(teacher, seg_checkpoint, lesson)
+
+
+def test_a_teacher_that_knows_other_classes_is_refused(yolo: Yolo, seg_checkpoint: Path, tmp_path: Path) -> None:
+    Shapes(train=2, val=2, size=IMGSZ).write(tmp_path / "data", yolo)
+    said = tmp_path / "data" / "data.yaml"
+    said.write_text(said.read_text().replace("names:", "names:\n  5: blob"))
+    teacher = random_checkpoint("yolov8n-seg.yaml", tmp_path / "teacher.pt", yolo, said)
+
+    with pytest.raises(SpecError, match="its number of classes is 6, not 5"):
+        yolo.check_teaches(teacher, seg_checkpoint, Distillation(classes=1.0))
 
 
 def test_weights_that_know_other_classes_are_refused(yolo: Yolo, seg_checkpoint: Path) -> None:

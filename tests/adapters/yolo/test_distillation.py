@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,17 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.adapters.yolo.distillation import DenseCriterion
+from secateur.adapters.yolo.distillation import DenseCriterion, channels_read
 from secateur.adapters.yolo.door import Yolo
 from secateur.datasets.shapes import Shapes
 from secateur.ports import Lesson
 from secateur.specs import Distillation
-from tests.conftest import IMGSZ, Recipe, pictures, prune, unwatched, watching
+from tests.conftest import IMGSZ, Recipe, pictures, prune, random_checkpoint, unwatched, watching
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-DENSE = Distillation(labels=0.0, classes=1.0, boxes=1.0, coefficients=1.0, prototypes=1.0)
+DENSE = Distillation(
+    labels=0.0, classes=1.0, boxes=1.0, coefficients=1.0, prototypes=1.0, masks=1.0, neck=1.0
+)  # every dense term
 
 
 def no_labels(predictions: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -33,12 +36,19 @@ def raw(net: nn.Module, seen: Tensor) -> Any:
 
 
 def losses(yolo: Yolo, teacher: Path, student: nn.Module, weights: Distillation = DENSE) -> dict[str, float]:
-    criterion = DenseCriterion(yolo.load(teacher), weights, no_labels)
+    taught = yolo.load(teacher)
+    criterion = DenseCriterion(taught, weights, no_labels, channels_read(student, taught, {}))
     _, named = criterion(raw(student, pictures(2)), {"img": pictures(2)})
     return {name: float(loss) for name, loss in named.items()}
 
 
-@pytest.mark.parametrize("kind", ["seg_checkpoint", "detect_checkpoint"])
+@pytest.fixture(scope="module")
+def two_branches(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, shapes: Path) -> Path:
+    """A YOLO26, whose head trains two branches and ships one."""
+    return random_checkpoint("yolo26n-seg.yaml", tmp_path_factory.mktemp("yolo26") / "net.pt", yolo, shapes)
+
+
+@pytest.mark.parametrize("kind", ["seg_checkpoint", "detect_checkpoint", "two_branches"])
 def test_a_net_that_gives_what_its_teacher_gives_has_nothing_to_learn(
     kind: str, yolo: Yolo, request: pytest.FixtureRequest
 ) -> None:
@@ -46,9 +56,19 @@ def test_a_net_that_gives_what_its_teacher_gives_has_nothing_to_learn(
 
     found = losses(yolo, checkpoint, yolo.load(checkpoint))
 
-    masks = ["coefficients_loss", "prototypes_loss"] if kind == "seg_checkpoint" else []
-    assert list(found) == ["classes_loss", "boxes_loss", *masks]
+    masks = [] if kind == "detect_checkpoint" else ["coefficients_loss", "prototypes_loss", "masks_loss"]
+    assert list(found) == ["classes_loss", "boxes_loss", "neck_loss", *masks]
     assert max(found.values()) < 1e-4
+
+
+def test_both_branches_of_a_head_are_missed(yolo: Yolo, two_branches: Path) -> None:
+    for branch in ("cv3", "one2one_cv3"):
+        student = yolo.load(two_branches)
+        with torch.no_grad():
+            for level in getattr(student.model[-1], branch):
+                level[-1].bias += 1.0
+
+        assert losses(yolo, two_branches, student)["classes_loss"] > 1e-3
 
 
 def test_each_part_of_a_head_is_missed_by_its_own_term(yolo: Yolo, seg_checkpoint: Path) -> None:
@@ -61,7 +81,53 @@ def test_each_part_of_a_head_is_missed_by_its_own_term(yolo: Yolo, seg_checkpoin
         found = losses(yolo, seg_checkpoint, student)
 
         assert found[name] > 1e-4  # few objects: a net with random weights is sure of nothing
-        assert all(loss < found[name] / 5 for other, loss in found.items() if other != name)
+        of_both = {name, "masks_loss"} if name == "coefficients_loss" else {name}
+        assert all(loss < found[name] / 5 for other, loss in found.items() if other not in of_both)
+
+
+def test_masks_count_inside_the_boxes_of_the_surest_anchors_only(yolo: Yolo, seg_checkpoint: Path) -> None:
+    net = yolo.load(seg_checkpoint)
+    aim = raw(net, pictures(1))
+    aim["scores"] = torch.full_like(aim["scores"], -20.0)
+    aim["scores"][0, 0, 0] = 20.0  # one object, at the first anchor of the finest map: its centre is (4, 4)
+    aim["boxes"] = torch.full_like(aim["boxes"], -20.0)
+    aim["boxes"].view(1, 4, 16, -1)[:, :, 1] = 20.0  # each side is one stride of 8 away: from (-4, -4) to (12, 12)
+    own = {**aim, "proto": aim["proto"].clone()}
+    own["proto"][:, :, 3:, :] += 5.0  # a mask's pixel is 4 wide: those from 12 on lie outside
+    own["proto"][:, :, :, 3:] += 5.0
+    criterion = DenseCriterion(net, Distillation(labels=0.0, masks=1.0), no_labels, channels_read(net, net, {}))
+
+    outside = float(criterion._losses(own, aim)["masks"])
+    own["proto"][:, :, 0, 0] += 5.0
+    inside = float(criterion._losses(own, aim)["masks"])
+
+    assert outside == pytest.approx(0.0, abs=1e-6)
+    one, wanted = (torch.einsum("p,p", p["mask_coefficient"][0, :, 0], p["proto"][0, :, 0, 0]) for p in (own, aim))
+    excess = binary_entropy(one, wanted) - binary_entropy(wanted, wanted)
+    assert inside == pytest.approx(float(excess) / 9, rel=1e-3)  # nine pixels lie in the box
+
+
+def binary_entropy(logit: Tensor, of: Tensor) -> Tensor:
+    """Cross-entropy, by its definition."""
+    p, q = of.sigmoid(), logit.sigmoid()
+    return -(p * q.log() + (1 - p) * (1 - q).log())
+
+
+def test_the_neck_is_compared_on_the_channels_that_are_left(yolo: Yolo, seg_checkpoint: Path) -> None:
+    taught = yolo.load(seg_checkpoint)
+    aim = raw(taught, pictures(1))
+    last = taught.model[-1].f[0]
+    kept = {f"model.{last}.conv": [1, 5, 6]}
+    own = {**aim, "feats": [aim["feats"][0][:, [1, 5, 6]], *aim["feats"][1:]]}
+    channels = channels_read(taught, taught, kept)
+    criterion = DenseCriterion(taught, Distillation(labels=0.0, neck=1.0), no_labels, channels)
+
+    same = float(criterion._losses(own, aim)["neck"])
+    own["feats"] = [own["feats"][0] + own["feats"][0].std(), *own["feats"][1:]]
+    away = float(criterion._losses(own, aim)["neck"])
+
+    assert same == pytest.approx(0.0, abs=1e-9)
+    assert away == pytest.approx(1 / 3, rel=1e-2)  # a standard deviation off on one map of three
 
 
 def test_a_weight_of_0_leaves_a_term_out(yolo: Yolo, seg_checkpoint: Path) -> None:
@@ -88,7 +154,7 @@ def test_a_pruned_net_learns_from_pictures_without_labels(
 ) -> None:
     before = prune(yolo, yolo.load(trained_checkpoint), target=0.2)
     yolo.save(before, tmp_path / "pruned.pt")
-    lesson = Lesson(easy_shapes, DENSE, unlabelled, trained_checkpoint)
+    lesson = Lesson(easy_shapes, replace(DENSE, neck=0.0), unlabelled, trained_checkpoint)
     batches: list[tuple[int, int]] = []
     training = recipe(epochs=4, lr0=0.001, freeze_batchnorm=True, fliplr=0.0)
 

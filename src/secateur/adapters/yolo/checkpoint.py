@@ -21,9 +21,9 @@ def load(weights: Path) -> BaseModel:
         net, _ = load_checkpoint(str(weights))
     except Exception as error:  # an unpickler raises whatever it stumbles over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise StageError(f"model.weights: {weights} is no Ultralytics checkpoint: {reason}") from error
+        raise StageError(f"{weights} is no Ultralytics checkpoint: {reason}") from error
     if net.task not in TASKS:
-        raise StageError(f"model.weights: {weights} is a net for {net.task!r}; secateur takes {' and '.join(TASKS)}")
+        raise StageError(f"{weights} is a net for {net.task!r}; secateur takes {' and '.join(TASKS)}")
     return net
 
 
@@ -42,22 +42,25 @@ def save(net: BaseModel, out: Path, imgsz: int | None = None) -> None:
     out.write_bytes(buffer.getvalue())
 
 
-def resolve(weights: str, folder: Path) -> Path:
+def resolve(key: str, weights: str, folder: Path) -> Path:
     """The file itself, or Ultralytics' published weights of that name, downloaded into `folder`; opened once, so that
-    a wrong one is told before anything else is done."""
-    path = Path(weights) if Path(weights).is_file() else _downloaded(weights, folder)
-    load(path)
+    a wrong one is told before anything else is done. `key` is where a person set it."""
+    try:
+        path = Path(weights) if Path(weights).is_file() else _downloaded(key, weights, folder)
+        load(path)
+    except StageError as error:
+        raise StageError(f"{key}: {error}") from error
     return path
 
 
-def _downloaded(weights: str, folder: Path) -> Path:
+def _downloaded(key: str, weights: str, folder: Path) -> Path:
     if Path(weights).name != weights or weights not in GITHUB_ASSETS_NAMES:
-        raise StageError(f"model.weights: no file {weights!r}")
+        raise StageError(f"no file {weights!r}")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return Path(attempt_download_asset(folder / weights))
     except Exception as error:  # whatever the network did, the remedy is the same
         raise StageError(
-            f"model.weights: {weights} cannot be downloaded here ({type(error).__name__}); give a local file with "
-            "model.weights=…, or work offline with +study=quickstart"
+            f"{weights} cannot be downloaded here ({type(error).__name__}); give a local file with "
+            f"{key}=…, or work offline with +study=quickstart"
         ) from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +51,8 @@ class Yolo:
         YAML.save(out, keep)
         return out
 
-    def resolve_weights(self, weights: str) -> Path:
-        return checkpoint.resolve(weights, self.folder / "weights")
+    def resolve_weights(self, key: str, weights: str) -> Path:
+        return checkpoint.resolve(key, weights, self.folder / "weights")
 
     def check_fits(self, weights: Path, classes: int, labels: str) -> None:
         net = checkpoint.load(weights)
@@ -64,6 +66,14 @@ class Yolo:
                 f"model.weights: {weights} knows {len(net.names)} classes, the data set has {classes}; give weights "
                 "that were trained on these classes, or train from scratch with model=yolov8n_seg_scratch"
             )
+
+    def check_teaches(self, teacher: Path, weights: Path, distillation: Distillation) -> None:
+        taught, net = checkpoint.load(teacher), checkpoint.load(weights)
+        for what, here, there in _comparable(taught, net, distillation):
+            if here != there:
+                raise SpecError(
+                    f"distillation.teacher: {teacher} cannot teach {weights}: its {what} is {here}, not {there}"
+                )
 
     def train_from_scratch(
         self, architecture: str, data: Path, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
@@ -135,3 +145,19 @@ class Yolo:
         self, net: nn.Module, data: Path, imgsz: int, images: int, seed: int, progress: Progress
     ) -> None:
         gradients.accumulate_squared_gradients(net, data, imgsz, images, seed, self.device, progress)
+
+
+def _comparable(teacher: Any, net: Any, distillation: Distillation) -> Iterator[tuple[str, Any, Any]]:
+    """What of a teacher must be as in the net: its name, the teacher's, the net's."""
+    head, own = teacher.model[-1], net.model[-1]
+    yield "task", teacher.task, net.task
+    yield "number of classes", len(teacher.names), len(net.names)
+    yield "strides", head.stride.int().tolist(), own.stride.int().tolist()
+    if distillation.boxes:
+        yield "number of box bins", head.reg_max, own.reg_max
+    if distillation.dense:
+        yield "number of trained branches", _branches(head), _branches(own)
+
+
+def _branches(head: Any) -> int:
+    return 1 if getattr(head, "one2one_cv2", None) is None else 2

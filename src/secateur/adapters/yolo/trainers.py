@@ -15,7 +15,7 @@ from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
 from secateur.adapters.yolo import checkpoint, unfinished
-from secateur.adapters.yolo.distillation import DenseCriterion
+from secateur.adapters.yolo.distillation import DenseCriterion, channels_read
 from secateur.adapters.yolo.precision import autocast_name
 from secateur.ports import Lesson
 from secateur.results import Epoch
@@ -45,7 +45,8 @@ class _KeepsItsNet:
             assert self.lesson.teacher
             net, teacher = unwrap_model(self.model), checkpoint.load(self.lesson.teacher).to(self.device)
             teacher.to(memory_format=torch.channels_last)
-            net.criterion = DenseCriterion(teacher, self.lesson.distillation, net.init_criterion())
+            channels = channels_read(net, teacher, self.lesson.kept)
+            net.criterion = DenseCriterion(teacher, self.lesson.distillation, net.init_criterion(), channels)
 
     def _model_train(self) -> None:
         super()._model_train()
