@@ -132,6 +132,7 @@ def test_every_stage_is_recorded_in_its_order(first: Run) -> None:
         *rungs[1],
         *ways[0],
         *ways[1],
+        ("contrast", "accuracies", None),
         ("benchmark", "onnxruntime", None),
     ]
 

@@ -71,8 +71,8 @@ def _found(record: StageRecord) -> str:
     outputs = record.outputs
     match record.stage:
         case "evaluate":
-            mask = outputs["mask_map50_95"]
-            return f"box {outputs['box_map50_95']:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
+            box, mask = (outputs["accuracy"][f"{kind}_map50_95"] for kind in ("box", "mask"))
+            return f"box {box:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
         case "prune" | "baseline":
             footprint = outputs["footprint"]
             return f"{footprint['params'] / 1e6:.2f} M params  {footprint['macs'] / 1e9:.3f} G MACs"
