@@ -57,6 +57,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(wide=WIDE, narrow=NARROW, phone=PHONE, accuracy_method=summary.accuracy_method)
+    environment.globals["no_difference"] = summary.NO_DIFFERENCE
     names: tuple[Callable[..., str], ...] = (
         summary.search,
         table.score,
@@ -65,7 +66,7 @@ def _environment() -> Environment:
         table.megabytes,
         table.speedup,
         summary.change,
-        difference,
+        summary.change_interval,
         summary.goal,
     )
     environment.filters.update({function.__name__: function for function in names})
@@ -94,14 +95,11 @@ def _costs(footprint: Footprint, baseline: Footprint) -> list[Figure]:
 def _accuracy(candidate: Candidate, baseline: Accuracy) -> Figure:
     accuracy, found = candidate.accuracy, candidate.accuracy_change
     name = f"{summary.task(accuracy).capitalize()} mAP50-95"
-    lost = difference(found.main) if found else summary.points(accuracy.main, baseline.main)
+    lost = _difference(found.main) if found else summary.points(accuracy.main, baseline.main)
     return Figure(name, table.score(baseline.main), table.score(accuracy.main), lost)
 
 
-def difference(found: Change | None) -> str:
-    """`−0.014 (−0.020 to −0.008)`; empty where there is nothing to compare."""
-    if found is None:
-        return ""
+def _difference(found: Change) -> str:
     return summary.change_interval(found) + ("" if found.is_measurable else f", {summary.NO_DIFFERENCE}")
 
 
