@@ -8,8 +8,10 @@ from pathlib import Path
 from secateur.results import (
     BASELINE,
     Accuracy,
+    AccuracyChange,
     Artifact,
     Candidate,
+    Change,
     Fingerprint,
     Footprint,
     Interval,
@@ -71,11 +73,21 @@ def rungs() -> tuple[Rung, ...]:
 
 
 def candidates() -> tuple[Candidate, ...]:
+    loss, tie = Change(-0.033, -0.041, -0.025), Change(-0.011, -0.024, 0.003)
     return (
         candidate(BASELINE, FULL, accuracy(0.414, 0.351), latency(58.9, 1.0, 1.0, 1.0), 13_800_000),
-        candidate("baseline-int8_static", FULL, accuracy(0.403, 0.339), latency(35.9, 1.64, 1.61, 1.66), 3_700_000),
-        candidate("pruned-fp32", HALF, accuracy(0.380, 0.325), latency(38.2, 1.54, 1.51, 1.57), 7_000_000),
-        candidate("pruned-int8_static", HALF, accuracy(0.371, 0.318), latency(21.6, 2.73, 2.65, 2.8), 1_900_000),
+        replace(
+            candidate("baseline-int8_static", FULL, accuracy(0.403, 0.339), latency(35.9, 1.64, 1.61, 1.66), 3_700_000),
+            accuracy_change=AccuracyChange(tie, tie),
+        ),
+        replace(
+            candidate("pruned-fp32", HALF, accuracy(0.380, 0.325), latency(38.2, 1.54, 1.51, 1.57), 7_000_000),
+            accuracy_change=AccuracyChange(loss, Change(-0.026, -0.034, -0.018)),
+        ),
+        replace(
+            candidate("pruned-int8_static", HALF, accuracy(0.371, 0.318), latency(21.6, 2.73, 2.65, 2.8), 1_900_000),
+            accuracy_change=AccuracyChange(Change(-0.043, -0.052, -0.034), loss),
+        ),
     )
 
 
@@ -121,8 +133,19 @@ def detector() -> RunReport:
         report,
         baseline=_boxes(report.baseline) if report.baseline else None,
         rungs=tuple(replace(r, pruned=_boxes(r.pruned), tuned=_boxes(r.tuned)) for r in report.rungs),
-        candidates=tuple(replace(c, accuracy=_boxes(c.accuracy)) for c in report.candidates),
+        candidates=tuple(map(_without_masks, report.candidates)),
     )
+
+
+def without_changes() -> RunReport:
+    """The same run, its accuracies not paired."""
+    report = finished()
+    return replace(report, candidates=tuple(replace(c, accuracy_change=None) for c in report.candidates))
+
+
+def _without_masks(found: Candidate) -> Candidate:
+    changes = found.accuracy_change and replace(found.accuracy_change, mask_map50_95=None)
+    return replace(found, accuracy=_boxes(found.accuracy), accuracy_change=changes)
 
 
 def _boxes(scores: Accuracy) -> Accuracy:

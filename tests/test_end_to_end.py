@@ -132,6 +132,7 @@ def test_every_stage_is_recorded_in_its_order(first: Run) -> None:
         *rungs[1],
         *ways[0],
         *ways[1],
+        ("contrast", "accuracies", None),
         ("benchmark", "onnxruntime", None),
     ]
 
@@ -159,6 +160,18 @@ def test_the_report_keeps_its_contract(first: Run) -> None:
         assert {"name", "runtime", "file", "sha256", "size_bytes", "box_map50_95", "mask_map50_95"} <= candidate.keys()
         assert {"p50", "p90", "p99"} <= candidate["latency_ms"].keys()
         assert {"median", "low", "high"} <= candidate["speedup"].keys()
+    unpruned, *others = report["candidates"]
+    for change in ("box_map50_95_change", "mask_map50_95_change"):
+        assert unpruned[change] is None
+        assert all(candidate[change].keys() == {"observed", "low", "high"} for candidate in others)
+
+
+def test_a_change_of_accuracy_is_the_difference_to_the_unpruned_file(first: Run) -> None:
+    unpruned, *others = first.report["candidates"]
+
+    for name in ("box_map50_95", "mask_map50_95"):
+        measured = [candidate[name] - unpruned[name] for candidate in others]
+        assert [candidate[f"{name}_change"]["observed"] for candidate in others] == pytest.approx(measured, abs=1e-6)
 
 
 def test_counts_are_integers_and_shares_are_fractions(first: Run) -> None:

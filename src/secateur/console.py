@@ -80,8 +80,8 @@ def _found(record: StageRecord) -> str:
     outputs = record.outputs
     match record.stage:
         case "evaluate":
-            mask = outputs["mask_map50_95"]
-            return f"box {outputs['box_map50_95']:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
+            box, mask = (outputs["accuracy"][f"{kind}_map50_95"] for kind in ("box", "mask"))
+            return f"box {box:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
         case "finetune":
             return "  ".join(f"{name} {_change(outputs['curve'], name)}" for name in outputs["curve"][0]["losses"])
         case "prune" | "baseline":

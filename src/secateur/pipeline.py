@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from secateur.bootstrap import DRAWS
 from secateur.edge.fingerprint import fingerprint
 from secateur.ports import Quantizer, Sink, Tools
 from secateur.quantizers.fp32 import Fp32
 from secateur.results import (
     BASELINE,
     Accuracy,
+    AccuracyChange,
     Artifact,
     Candidate,
     Footprint,
@@ -28,6 +30,7 @@ from secateur.stages import (
     annotate,
     baseline,
     benchmark,
+    contrast,
     evaluate,
     export,
     finetune,
@@ -128,7 +131,7 @@ def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Run
         model = spec.model
         inputs = baseline.Inputs(spec.imgsz, None, model.architecture, model.training, data, spec.seed)
     made = stage(baseline.run, inputs, "baseline")
-    return Net(made.weights, made.footprint, score(made.weights, "baseline", None, spec, data, stage))
+    return Net(made.weights, made.footprint, score(made.weights, "baseline", None, spec, data, stage).accuracy)
 
 
 def probe(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Sensitivity:
@@ -161,7 +164,7 @@ def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Art
     if spec.healing is not None:
         inputs = heal.Inputs(weights, before.weights, pruned.kept, spec.healing, data, spec.imgsz, spec.seed)
         weights = stage(heal.run, inputs, "without training", rung).weights
-    return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage))
+    return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage).accuracy)
 
 
 def teacher_for(unpruned: Net, spec: RunSpec, stage: Runner) -> Artifact:
@@ -198,7 +201,7 @@ def recover(
         teacher if spec.distillation.has_teacher else None, unlabelled, cuts if spec.distillation.neck else (),
     )  # fmt: skip
     made = stage(finetune.run, inputs, "fine-tuning", rung)
-    return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage))
+    return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage).accuracy)
 
 
 def as_rung(number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, accepted: bool) -> Rung:
@@ -212,7 +215,7 @@ def within_budget(net: Net, unpruned: Net, max_map_drop: float | None) -> bool:
 
 
 def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) -> tuple[Candidate, ...]:
-    """Each net in FP32 and quantized, as files: scored, and timed against the unpruned FP32."""
+    """Each net in FP32 and quantized, as files: scored and timed, both against the unpruned FP32."""
     ways: dict[str, Quantizer] = {way.name: way for way in (Fp32(), spec.quantization)}
     models, scores, origins = {}, {}, {}
     for net_name, net in nets.items():
@@ -223,18 +226,28 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
             made = stage(quantize.run, quantize.Inputs(exported.model, way, spec.imgsz, *looks), name)
             models[name], origins[name] = made.model, (net, way.name)
             scores[name] = score(made.model, name, None, spec, data, stage)
+    changes = contrasts({name: scored.matches for name, scored in scores.items()}, spec, stage)
     inputs = benchmark.Inputs(models, BASELINE, timer(spec), spec.benchmark)
     latencies = stage(benchmark.run, inputs, spec.runtime.name).latencies
     return tuple(
         Candidate(
             name, spec.runtime.name, origins[name][1], model, model.path.stat().st_size, origins[name][0].footprint,
-            scores[name], latencies[name],
+            scores[name].accuracy, latencies[name], changes.get(name),
         )
         for name, model in models.items()
     )  # fmt: skip
 
 
-def score(model: Artifact, label: str, rung: int | None, spec: RunSpec, data: Artifact, stage: Runner) -> Accuracy:
+def contrasts(matches: dict[str, Artifact], spec: RunSpec, stage: Runner) -> dict[str, AccuracyChange]:
+    """What each file but the unpruned FP32 differs from it by, in accuracy."""
+    others = {name: found for name, found in matches.items() if name != BASELINE}
+    inputs = contrast.Inputs(matches[BASELINE], others, DRAWS, spec.seed)
+    return stage(contrast.run, inputs, "accuracies").changes
+
+
+def score(
+    model: Artifact, label: str, rung: int | None, spec: RunSpec, data: Artifact, stage: Runner
+) -> evaluate.Outputs:
     return stage(evaluate.run, evaluate.Inputs(model, data, spec.imgsz), label, rung)
 
 

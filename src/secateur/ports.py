@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from secateur.results import Accuracy, Epoch, Footprint, Rung, RunReport, Sensitivity, StageRecord
+    from secateur.matches import Evaluation
+    from secateur.results import Epoch, Footprint, Rung, RunReport, Sensitivity, StageRecord
     from secateur.specs import Distillation, Scope, Training
 
     Image = NDArray[np.float32]  # (1, 3, height, width), RGB, 0–1
@@ -232,8 +233,8 @@ class Detector(Protocol):
     ) -> int:
         """Labels each picture with what the net finds and is so sure of; how many instances there are."""
 
-    def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Accuracy:
-        """Scores a checkpoint or an exported file on the validation pictures."""
+    def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Evaluation:
+        """Scores a checkpoint or an exported file on the validation pictures, taken in the same order every time."""
 
     def export_onnx(self, weights: Path, imgsz: int, out: Path) -> None:
         """Writes the net as ONNX, batch 1, static shape."""

@@ -86,6 +86,33 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A difference as it was measured, with its 95 % bootstrap interval."""
+
+    observed: float
+    low: float
+    high: float
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return not self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class AccuracyChange:
+    """Of the mAP to the unpruned FP32 file's, paired by validation picture; the mask's is None for a detector."""
+
+    box_map50_95: Change
+    mask_map50_95: Change | None
+
+    @property
+    def main(self) -> Change:
+        """Of the figure that budgets speak of."""
+        return self.box_map50_95 if self.mask_map50_95 is None else self.mask_map50_95
+
+
+@dataclass(frozen=True)
 class Latency:
     """Time of one forward pass at batch 1; `speedup` is paired with the baseline's, round by round."""
 
@@ -129,7 +156,7 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model file that could ship, with all that was measured on that very file."""
+    """A model file that could ship, with all that was measured on that very file; the unpruned FP32 has no change."""
 
     name: str
     runtime: str
@@ -139,6 +166,7 @@ class Candidate:
     footprint: Footprint
     accuracy: Accuracy
     latency: Latency
+    accuracy_change: AccuracyChange | None = None
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,12 @@ def test_final_metrics_are_the_selected_candidates(uri: str, live: tuple[Path, s
         "macs_g": 3.18,
         "box_map50_95": 0.371,
         "mask_map50_95": 0.318,
+        "box_map50_95_change": -0.043,
+        "box_map50_95_change_low": -0.052,
+        "box_map50_95_change_high": -0.034,
+        "mask_map50_95_change": -0.033,
+        "mask_map50_95_change_low": -0.041,
+        "mask_map50_95_change_high": -0.025,
         "latency_ms_p50": 21.6,
         "latency_ms_p95": pytest.approx(25.92),
         "speedup": 2.73,
@@ -127,6 +133,8 @@ def test_final_metrics_are_the_selected_candidates(uri: str, live: tuple[Path, s
         "size_mb": 1.9,
     }
     assert metrics["candidate/pruned-fp32/speedup"] == 1.54
+    assert metrics["candidate/pruned-fp32/mask_map50_95_change_low"] == -0.034
+    assert "candidate/baseline-fp32/mask_map50_95_change" not in metrics
 
 
 def test_stages_tell_their_seconds(uri: str, live: tuple[Path, str]) -> None:
@@ -163,6 +171,18 @@ def test_replay_logs_the_same_as_the_live_sink_and_takes_its_place(uri: str, tmp
 
     assert everything(uri, after) == everything(uri, before)
     assert client(uri).get_run(before).info.lifecycle_stage == "deleted"
+
+
+def test_a_report_from_before_changes_of_accuracy_can_be_replayed(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", finished())
+    told = json.loads((tmp_path / "demo" / "report.json").read_text())
+    for entry in told["candidates"]:
+        del entry["box_map50_95_change"], entry["mask_map50_95_change"]
+    (tmp_path / "demo" / "report.json").write_text(json.dumps(told))
+
+    metrics = client(uri).get_run(replay(tmp_path / "demo", uri, "trials", {})).data.metrics
+    assert metrics["final/mask_map50_95"] == 0.318
+    assert not [name for name in metrics if "change" in name]
 
 
 def test_replay_keeps_the_times_of_the_records(uri: str, tmp_path: Path) -> None:

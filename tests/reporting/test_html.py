@@ -9,7 +9,7 @@ import pytest
 from secateur.reporting.charts import Axis, Mark, Scatter, _spread, round_step, scatter
 from secateur.reporting.html import render
 from secateur.results import RunReport
-from tests.example_report import accuracy, candidate, detector, failed, finished, latency
+from tests.example_report import accuracy, candidate, detector, failed, finished, latency, without_changes
 
 VOID = {"meta"}
 
@@ -41,7 +41,9 @@ def chart(report: RunReport) -> Scatter:
 MARK = Mark(x=0, y=0, low=0, high=0, label="", label_x=0, label_y=0, anchor="start", kind="other")
 
 
-@pytest.mark.parametrize("report", [finished(), failed(), detector()], ids=["finished", "failed", "detector"])
+@pytest.mark.parametrize(
+    "report", [finished(), failed(), detector(), without_changes()], ids=["finished", "failed", "detector", "unpaired"]
+)
 def test_the_page_is_whole_and_needs_no_network(report: RunReport) -> None:
     page = render(report)
     parser = Nesting()
@@ -69,6 +71,16 @@ def test_the_page_tells_how_to_repeat_the_run() -> None:
 def test_the_page_says_how_speed_was_measured() -> None:
     assert "onnxruntime 1.23.2, 2 threads, 640 px, 5 rounds" in render(finished())
     assert "never a ratio of MACs" in render(finished())
+
+
+def test_accuracies_stand_with_what_they_differ_by() -> None:
+    page = render(finished())
+    small = '<small class="below">'
+
+    assert f"<td>0.318{small}−0.033 (−0.041 to −0.025)</small></td>" in page
+    assert f"<td>0.339{small}−0.011 (−0.024 to +0.003)</small>{small}no measurable difference</small></td>" in page
+    assert "paired 95 % bootstrap interval over the validation pictures" in page
+    assert "over the validation pictures" not in render(without_changes())
 
 
 def test_names_cannot_break_the_page() -> None:

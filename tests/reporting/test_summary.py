@@ -6,7 +6,7 @@ import pytest
 
 from secateur.reporting.summary import change, flatten, headline, points, report_dict
 from secateur.results import BASELINE, Artifact, Interval, RunReport
-from tests.example_report import candidate, detector, failed, finished
+from tests.example_report import candidate, detector, failed, finished, without_changes
 
 
 def with_speedup(median: float, low: float, high: float) -> RunReport:
@@ -19,13 +19,23 @@ def with_speedup(median: float, low: float, high: float) -> RunReport:
 
 def test_the_headline_tells_cost_accuracy_and_speed() -> None:
     assert headline(finished()) == (
-        "−50 % MACs, mask mAP 0.351 → 0.318 (−0.033), 2.7× faster than the unpruned FP32 (95 % interval 2.6–2.8) "
-        "in onnxruntime with 2 threads: pruned-int8_static."
+        "−50 % MACs, mask mAP 0.351 → 0.318 (−0.033, 95 % interval −0.041 to −0.025), "
+        "2.7× faster than the unpruned FP32 (95 % interval 2.6–2.8) in onnxruntime with 2 threads: pruned-int8_static."
     )
 
 
 def test_a_detectors_headline_speaks_of_boxes() -> None:
-    assert "box mAP 0.414 → 0.371 (−0.043)" in headline(detector())
+    assert "box mAP 0.414 → 0.371 (−0.043, 95 % interval −0.052 to −0.034)" in headline(detector())
+
+
+def test_an_accuracy_whose_interval_holds_0_is_no_difference() -> None:
+    text = headline(replace(finished(), selected="baseline-int8_static"))
+
+    assert "mask mAP 0.351 → 0.339 (no measurable difference, 95 % interval −0.024 to +0.003)" in text
+
+
+def test_accuracies_that_were_not_paired_have_no_interval() -> None:
+    assert "mask mAP 0.351 → 0.318 (−0.033), 2.7×" in headline(without_changes())
 
 
 def test_small_speed_ups_get_two_decimals() -> None:
@@ -96,6 +106,15 @@ def test_candidates_tell_what_was_measured_on_their_file() -> None:
     assert shipped["size_bytes"] == 1_900_000
     assert set(shipped["latency_ms"]) == {"p50", "p90", "p95", "p99"}
     assert shipped["speedup"] == {"median": 2.73, "low": 2.65, "high": 2.8}
+
+
+def test_candidates_tell_their_change_of_accuracy() -> None:
+    unpruned, *_, shipped = report_dict(finished())["candidates"]
+
+    assert shipped["box_map50_95_change"] == {"observed": -0.043, "low": -0.052, "high": -0.034}
+    assert shipped["mask_map50_95_change"] == {"observed": -0.033, "low": -0.041, "high": -0.025}
+    assert (unpruned["box_map50_95_change"], unpruned["mask_map50_95_change"]) == (None, None)
+    assert report_dict(detector())["candidates"][-1]["mask_map50_95_change"] is None
 
 
 def test_files_are_told_relative_to_the_runs_folder(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from rich.console import Console
 
 from secateur.reporting.table import tables
 from secateur.results import RunReport
-from tests.example_report import detector, failed, finished
+from tests.example_report import detector, failed, finished, without_changes
 
 
 def piped(report: RunReport, width: int = 80) -> str:
@@ -57,6 +57,23 @@ def test_a_detector_has_dashes_for_masks() -> None:
 
     assert ["baseline", "3.41", "M", "6.36", "G", "0.414", "–"] in lines
     assert ["baseline-fp32", "3.41", "M", "6.36", "G", "0.414", "–", "13.8", "58.9", "1×"] in lines
+
+
+def test_changes_of_accuracy_have_their_intervals() -> None:
+    lines = [line.split() for line in piped(finished()).splitlines()]
+
+    assert "pruned-int8_static −0.043 (−0.052 to −0.034) −0.033 (−0.041 to −0.025)".split() in lines
+
+
+def test_a_change_that_may_be_none_says_so() -> None:
+    lines = [line.split() for line in piped(finished()).splitlines()]
+
+    row = lines.index("baseline-int8_static −0.011 (−0.024 to +0.003) −0.011 (−0.024 to +0.003)".split())
+    assert lines[row + 1] == ["no", "measurable", "difference"] * 2
+
+
+def test_a_run_whose_accuracies_were_not_paired_shows_no_changes() -> None:
+    assert "Change of mAP" not in piped(without_changes())
 
 
 def test_a_failed_run_shows_how_far_it_came() -> None:

@@ -270,6 +270,8 @@ def _candidate_metrics(group: str, candidate: Mapping[str, Any]) -> dict[str, fl
     return {
         **_footprint_metrics(group, candidate),
         **_accuracy_metrics(f"{group}/", candidate),
+        **_change_metrics(f"{group}/box_map50_95_change", candidate.get("box_map50_95_change")),
+        **_change_metrics(f"{group}/mask_map50_95_change", candidate.get("mask_map50_95_change")),
         f"{group}/latency_ms_p50": candidate["latency_ms"]["p50"],
         f"{group}/latency_ms_p95": candidate["latency_ms"]["p95"],
         f"{group}/speedup": candidate["speedup"]["median"],
@@ -285,6 +287,11 @@ def _footprint_metrics(group: str, values: Mapping[str, Any]) -> dict[str, float
 
 def _accuracy_metrics(prefix: str, values: Mapping[str, Any]) -> dict[str, float | None]:
     return {f"{prefix}{name}": values[name] for name in ("box_map50_95", "mask_map50_95")}
+
+
+def _change_metrics(name: str, found: Mapping[str, float] | None) -> dict[str, float | None]:
+    """None for the unpruned FP32, and in reports that are older than this."""
+    return {name: found["observed"], f"{name}_low": found["low"], f"{name}_high": found["high"]} if found else {}
 
 
 def _summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from secateur.reporting import charts, summary, table
-from secateur.results import BASELINE, Accuracy, Candidate, Footprint, RunReport
+from secateur.results import BASELINE, Accuracy, Candidate, Change, Footprint, RunReport
 
 TEMPLATE = "report.html.j2"
 
@@ -41,6 +41,7 @@ def render(report: RunReport) -> str:
             ladder=charts.ladder(report, *NARROW),
             settings=[f"{name}={summary.typed(value)}" for name, value in summary.flatten(report.spec).items()],
             dataset=summary.flatten(report.dataset or {}),
+            change_method=summary.change_method(report),
             latency_method=summary.latency_method(report),
             minutes=f"{report.seconds / 60:.0f} min" if report.seconds >= 120 else f"{report.seconds:.0f} s",
         )
@@ -56,6 +57,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(wide=WIDE, narrow=NARROW, phone=PHONE, accuracy_method=summary.accuracy_method)
+    environment.globals["no_difference"] = summary.NO_DIFFERENCE
     names: tuple[Callable[..., str], ...] = (
         summary.search,
         table.score,
@@ -64,6 +66,7 @@ def _environment() -> Environment:
         table.megabytes,
         table.speedup,
         summary.change,
+        summary.change_interval,
         summary.goal,
     )
     environment.filters.update({function.__name__: function for function in names})
@@ -76,7 +79,7 @@ def _figures(report: RunReport) -> list[Figure]:
         return []
     unpruned = next((c for c in report.candidates if c.name == BASELINE), None)
     figures = _costs(candidate.footprint, report.baseline_footprint)
-    figures.append(_accuracy(candidate.accuracy, report.baseline))
+    figures.append(_accuracy(candidate, unpruned.accuracy if unpruned else report.baseline))
     return figures if unpruned is None else [*figures, *_measured(candidate, unpruned)]
 
 
@@ -89,10 +92,15 @@ def _costs(footprint: Footprint, baseline: Footprint) -> list[Figure]:
     ]
 
 
-def _accuracy(accuracy: Accuracy, baseline: Accuracy) -> Figure:
+def _accuracy(candidate: Candidate, baseline: Accuracy) -> Figure:
+    accuracy, found = candidate.accuracy, candidate.accuracy_change
     name = f"{summary.task(accuracy).capitalize()} mAP50-95"
-    difference = summary.points(accuracy.main, baseline.main)
-    return Figure(name, table.score(baseline.main), table.score(accuracy.main), difference)
+    lost = _difference(found.main) if found else summary.points(accuracy.main, baseline.main)
+    return Figure(name, table.score(baseline.main), table.score(accuracy.main), lost)
+
+
+def _difference(found: Change) -> str:
+    return summary.change_interval(found) + ("" if found.is_measurable else f", {summary.NO_DIFFERENCE}")
 
 
 def _measured(candidate: Candidate, unpruned: Candidate) -> list[Figure]:

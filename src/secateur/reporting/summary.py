@@ -9,11 +9,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from secateur.results import BASELINE, Accuracy, Candidate, Footprint, Interval, Latency, Rung, RunReport
+from secateur.results import (
+    BASELINE,
+    Accuracy,
+    AccuracyChange,
+    Candidate,
+    Change,
+    Footprint,
+    Interval,
+    Latency,
+    Rung,
+    RunReport,
+)
 
 Setting = str | int | float | bool | None
 
 MINUS = "\N{MINUS SIGN}"
+
+NO_DIFFERENCE = "no measurable difference"
+"""What is said where a 95 % interval holds "no difference"."""
 
 
 def report_dict(report: RunReport, run_dir: Path | None = None) -> dict[str, Any]:
@@ -56,7 +70,7 @@ def headline(report: RunReport) -> str:
     if candidate.name == BASELINE:
         return f"The unpruned FP32 net was kept: {report.why}"
     cost = macs_change(candidate.footprint, report.baseline_footprint)
-    accuracy = accuracy_change(candidate.accuracy, report.baseline)
+    accuracy = accuracy_change(candidate, unpruned_accuracy(report) or report.baseline)
     return f"{cost}, {accuracy}, {_speed(candidate.latency)}: {candidate.name}."
 
 
@@ -90,9 +104,23 @@ def change(count: int, baseline: int) -> str:
     return f"{'±' if percent == 0 else '+' if percent > 0 else MINUS}{abs(percent)} %"
 
 
-def accuracy_change(accuracy: Accuracy, baseline: Accuracy) -> str:
-    """`mask mAP 0.512 → 0.498 (−0.014)`."""
-    return f"{task(accuracy)} mAP {baseline.main:.3f} → {accuracy.main:.3f} ({points(accuracy.main, baseline.main)})"
+def unpruned_accuracy(report: RunReport) -> Accuracy | None:
+    """That of the unpruned FP32 file, where it was scored."""
+    return next((candidate.accuracy for candidate in report.candidates if candidate.name == BASELINE), None)
+
+
+def accuracy_change(candidate: Candidate, baseline: Accuracy) -> str:
+    """`mask mAP 0.512 → 0.498 (−0.014, 95 % interval −0.020 to −0.008)`."""
+    accuracy = candidate.accuracy
+    difference = points(accuracy.main, baseline.main)
+    if candidate.accuracy_change is not None:
+        difference = _with_interval(difference, candidate.accuracy_change.main)
+    return f"{task(accuracy)} mAP {baseline.main:.3f} → {accuracy.main:.3f} ({difference})"
+
+
+def _with_interval(difference: str, found: Change) -> str:
+    what = difference if found.is_measurable else NO_DIFFERENCE
+    return f"{what}, 95 % interval {change_span(found)}"
 
 
 def task(accuracy: Accuracy) -> str:
@@ -102,8 +130,22 @@ def task(accuracy: Accuracy) -> str:
 
 def points(value: float, baseline: float) -> str:
     """`−0.014`: the difference of the two as they are shown, with three decimals."""
-    difference = round(value, 3) - round(baseline, 3)
+    return signed(round(value, 3) - round(baseline, 3))
+
+
+def signed(difference: float) -> str:
+    """`−0.014`."""
     return f"{difference:+.3f}".replace("-", MINUS)
+
+
+def change_span(found: Change) -> str:
+    """`−0.020 to −0.008`."""
+    return f"{signed(found.low)} to {signed(found.high)}"
+
+
+def change_interval(found: Change) -> str:
+    """`−0.014 (−0.020 to −0.008)`."""
+    return f"{signed(found.observed)} ({change_span(found)})"
 
 
 def ratio(value: float, digits: int) -> str:
@@ -151,6 +193,16 @@ def accuracy_method(accuracy: Accuracy) -> str:
     )
 
 
+def change_method(report: RunReport) -> str:
+    """How the differences in accuracy were measured; empty where there are none."""
+    if not any(candidate.accuracy_change for candidate in report.candidates):
+        return ""
+    return (
+        "Differences in accuracy are to the unpruned FP32 file, with the paired 95 % bootstrap interval over the "
+        "validation pictures. It tells of the choice of pictures, not of training seeds."
+    )
+
+
 def latency_method(report: RunReport) -> str:
     """How the latencies of a run were measured."""
     where = sorted({_where(candidate.latency) for candidate in report.candidates})
@@ -176,7 +228,7 @@ def _speed(latency: Latency) -> str:
 
 def _comparison(speedup: Interval) -> str:
     if not is_measurable(speedup):
-        return f"no measurable difference in speed to the unpruned FP32 (95 % interval {span(speedup)})"
+        return f"{NO_DIFFERENCE} in speed to the unpruned FP32 (95 % interval {span(speedup)})"
     if speedup.low > 1:
         return _factor(speedup, "faster")
     return _factor(_inverse(speedup), "slower")
@@ -212,8 +264,14 @@ def _candidate(candidate: Candidate, run_dir: Path | None) -> dict[str, Any]:
         "size_bytes": candidate.size_bytes,
         **asdict(candidate.footprint),
         **asdict(candidate.accuracy),
+        **_changes(candidate.accuracy_change),
         **_latency(candidate.latency),
     }
+
+
+def _changes(changes: AccuracyChange | None) -> dict[str, Any]:
+    box, mask = (changes.box_map50_95, changes.mask_map50_95) if changes else (None, None)
+    return {"box_map50_95_change": box and asdict(box), "mask_map50_95_change": mask and asdict(mask)}
 
 
 def _latency(latency: Latency) -> dict[str, Any]:

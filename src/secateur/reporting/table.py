@@ -7,8 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from secateur.reporting.summary import (
+    NO_DIFFERENCE,
     accuracy_method,
     change,
+    change_interval,
+    change_method,
     digits_of,
     goal,
     headline,
@@ -17,7 +20,7 @@ from secateur.reporting.summary import (
     search,
     span,
 )
-from secateur.results import BASELINE, Accuracy, Candidate, Footprint, Interval, Rung, RunReport
+from secateur.results import BASELINE, Accuracy, Candidate, Change, Footprint, Interval, Rung, RunReport
 
 NONE = "–"
 
@@ -31,6 +34,8 @@ def tables(report: RunReport) -> RenderableType:
         parts += [Text(note, style="dim") for note in notes]
     if report.candidates:
         parts += ["", _candidates(report), Text(latency_method(report), style="dim")]
+    if any(candidate.accuracy_change for candidate in report.candidates):
+        parts += ["", _changes(report), Text(change_method(report), style="dim")]
     if report.selected and report.why:
         parts += ["", Text(f"▶ {report.selected}: {report.why}")]
     return Group(*parts)
@@ -81,6 +86,22 @@ def _candidate(candidate: Candidate, report: RunReport) -> tuple[str, ...]:
         f"{candidate.latency.ms.p50:.1f}",
         speedup(candidate),
     )
+
+
+def _changes(report: RunReport) -> Table:
+    table = _table("Change of mAP50-95 to the unpruned FP32 (95 % interval)", "file", "box", "mask")
+    for candidate in report.candidates:
+        if changes := candidate.accuracy_change:
+            box, mask = _verdict(changes.box_map50_95), _verdict(changes.mask_map50_95)
+            table.add_row(candidate.name, box, mask)
+    return table
+
+
+def _verdict(found: Change | None) -> str:
+    """At most 25 wide; a second line where nothing was found."""
+    if found is None:
+        return NONE
+    return change_interval(found) + ("" if found.is_measurable else f"\n{NO_DIFFERENCE}")
 
 
 def _table(title: str, first: str, *columns: str) -> Table:

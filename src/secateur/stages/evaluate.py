@@ -7,11 +7,10 @@ from pathlib import Path
 
 from secateur.ports import Tools
 from secateur.results import Accuracy, Artifact
+from secateur.store import artifact
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "ultralytics", "onnxruntime")
-
-Outputs = Accuracy
 
 
 @dataclass(frozen=True)
@@ -21,5 +20,16 @@ class Inputs:
     imgsz: int
 
 
-def run(inputs: Inputs, tools: Tools, out: Path) -> Accuracy:
-    return tools.detector.evaluate(inputs.model.path, inputs.data.path / "data.yaml", inputs.imgsz, tools.progress)
+@dataclass(frozen=True)
+class Outputs:
+    """`matches` is a file for `secateur.matches.read`: what the accuracy was computed from, picture by picture."""
+
+    accuracy: Accuracy
+    matches: Artifact
+
+
+def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    data = inputs.data.path / "data.yaml"
+    found = tools.detector.evaluate(inputs.model.path, data, inputs.imgsz, tools.progress)
+    found.matches.write(out / "matches.npz")
+    return Outputs(found.accuracy, artifact(out / "matches.npz"))

@@ -45,7 +45,7 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Sensitivity:
         def score(candidate: nn.Module) -> float:
             weights = Path(scratch) / "candidate.pt"
             tools.detector.save(candidate, weights)
-            return tools.detector.evaluate(weights, data, inputs.imgsz, lambda *_: None).main
+            return tools.detector.evaluate(weights, data, inputs.imgsz, lambda *_: None).accuracy.main
 
         whole = score(net)
         drops: dict[str, list[float]] = {}

@@ -76,7 +76,7 @@ def test_plain_ultralytics_predicts_the_same_where_secateur_is_not_installed(pru
 def test_plain_ultralytics_scores_the_same_where_secateur_is_not_installed(
     yolo: Yolo, pruned: Path, easy_shapes: Path, elsewhere: Path
 ) -> None:
-    here = yolo.evaluate(pruned, easy_shapes, IMGSZ, no_progress)
+    here = yolo.evaluate(pruned, easy_shapes, IMGSZ, no_progress).accuracy
 
     *_, box, mask = torch.load(elsewhere / "found.pt")
     assert here.mask_map50_95

@@ -140,7 +140,7 @@ def test_plain_ultralytics_opens_it_and_finds_the_same(yolo: Yolo, saved: Path) 
 
 
 def test_it_is_scored(yolo: Yolo, saved: Path, shapes: Path, family: str) -> None:
-    score = yolo.evaluate(saved, shapes, IMGSZ, no_progress)
+    score = yolo.evaluate(saved, shapes, IMGSZ, no_progress).accuracy
 
     assert score.images == 8
     assert (score.mask_map50_95 is not None) == family.endswith("-seg")

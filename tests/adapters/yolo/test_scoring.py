@@ -1,10 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ultralytics
 
 from secateur.adapters.yolo.door import Yolo
 from secateur.adapters.yolo.scoring import task_of
+from secateur.bootstrap import mean_average_precisions
+from secateur.matches import Evaluation
 from secateur.results import Accuracy
 from tests.conftest import IMGSZ, no_progress
 
@@ -17,18 +20,39 @@ def exported(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, trained_check
 
 
 @pytest.fixture(scope="module")
-def score(yolo: Yolo, trained_checkpoint: Path, easy_shapes: Path) -> Accuracy:
+def scored(yolo: Yolo, trained_checkpoint: Path, easy_shapes: Path) -> Evaluation:
     return yolo.evaluate(trained_checkpoint, easy_shapes, IMGSZ, no_progress)
 
 
-def test_a_checkpoint_and_its_onnx_file_score_the_same(
-    yolo: Yolo, exported: Path, easy_shapes: Path, score: Accuracy
-) -> None:
-    of_file = yolo.evaluate(exported, easy_shapes, IMGSZ, no_progress)
+@pytest.fixture(scope="module")
+def score(scored: Evaluation) -> Accuracy:
+    return scored.accuracy
 
+
+@pytest.fixture(scope="module")
+def of_file(yolo: Yolo, exported: Path, easy_shapes: Path) -> Evaluation:
+    return yolo.evaluate(exported, easy_shapes, IMGSZ, no_progress)
+
+
+def test_a_checkpoint_and_its_onnx_file_score_the_same(of_file: Evaluation, score: Accuracy) -> None:
     assert score.box_map50_95 > 0.02
-    assert of_file.box_map50_95 == pytest.approx(score.box_map50_95, abs=1e-3)
-    assert of_file.mask_map50_95 == pytest.approx(score.mask_map50_95, abs=1e-3)
+    assert of_file.accuracy.box_map50_95 == pytest.approx(score.box_map50_95, abs=1e-3)
+    assert of_file.accuracy.mask_map50_95 == pytest.approx(score.mask_map50_95, abs=1e-3)
+
+
+def test_a_score_follows_from_its_matches(scored: Evaluation) -> None:
+    matches, once = scored.matches, np.ones((1, 16), int)
+    assert matches.mask is not None
+
+    box, mask = (mean_average_precisions(matches, right, once) for right in (matches.box, matches.mask))
+    assert box == pytest.approx([scored.accuracy.box_map50_95], abs=1e-6)
+    assert mask == pytest.approx([scored.accuracy.mask_map50_95], abs=1e-6)
+
+
+def test_pictures_come_in_the_same_order_for_checkpoints_and_files(scored: Evaluation, of_file: Evaluation) -> None:
+    assert scored.matches.object_image.tolist() == list(range(16))  # one object a picture
+    assert scored.matches.same_objects(of_file.matches)
+    assert scored.matches.images == of_file.matches.images == 16
 
 
 def test_a_score_says_how_it_was_made(score: Accuracy) -> None:
@@ -37,7 +61,7 @@ def test_a_score_says_how_it_was_made(score: Accuracy) -> None:
 
 
 def test_a_score_is_the_same_twice(yolo: Yolo, trained_checkpoint: Path, easy_shapes: Path, score: Accuracy) -> None:
-    assert yolo.evaluate(trained_checkpoint, easy_shapes, IMGSZ, no_progress) == score
+    assert yolo.evaluate(trained_checkpoint, easy_shapes, IMGSZ, no_progress).accuracy == score
 
 
 def test_looser_matching_never_scores_lower(score: Accuracy) -> None:
@@ -46,8 +70,10 @@ def test_looser_matching_never_scores_lower(score: Accuracy) -> None:
 
 
 def test_a_detector_has_no_mask_score(yolo: Yolo, detect_checkpoint: Path, shapes: Path) -> None:
-    score = yolo.evaluate(detect_checkpoint, shapes, IMGSZ, no_progress)
+    found = yolo.evaluate(detect_checkpoint, shapes, IMGSZ, no_progress)
 
+    score = found.accuracy
+    assert found.matches.mask is None
     assert (score.mask_map50_95, score.mask_map50) == (None, None)
     assert score.main == score.box_map50_95
 

@@ -20,8 +20,9 @@ from secateur.adapters.yolo.fixed import output_layers, unprunable_layers
 from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
 from secateur.errors import ExportError, SpecError, StageError
+from secateur.matches import Evaluation
 from secateur.ports import Lesson, Progress, Watch
-from secateur.results import Accuracy, Epoch
+from secateur.results import Epoch
 from secateur.specs import Distillation, Training
 
 OPSET = 17
@@ -104,7 +105,7 @@ class Yolo:
     ) -> int:
         return annotate(weights, images, imgsz, confidence, labels, self.device, progress)
 
-    def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Accuracy:
+    def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Evaluation:
         return scoring.evaluate(model, data, imgsz, self.device, progress)
 
     def export_onnx(self, weights: Path, imgsz: int, out: Path) -> None:
