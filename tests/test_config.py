@@ -13,7 +13,13 @@ from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Training
 
 ROOT = Path(__file__).parents[1]
 CHOICES = sorted((ROOT / "conf").glob("*/*.yaml"))
-STUDIES = sorted((ROOT / "experiments" / "study").glob("*.yaml"))
+STUDY = ROOT / "experiments" / "study"
+STUDIES = sorted(STUDY.rglob("*.yaml"))
+UNSET = {
+    "yolo_folder": "dataset.root={data}",
+    "other_teacher": "distillation.teacher=yolov8s-seg.pt",
+}
+"""What a choice asks for."""
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +67,20 @@ def names(kind: type) -> set[str]:
 
 @pytest.mark.parametrize("path", CHOICES, ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_every_choice_of_every_group_composes(path: Path, data: Path) -> None:
-    unset = [f"dataset.root={data}"] if path.stem == "yolo_folder" else []
+    unset = [UNSET[path.stem].format(data=data)] if path.stem in UNSET else []
 
     assert isinstance(check([f"{path.parent.name}={path.stem}", *unset]), RunSpec)
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.relative_to(STUDY).with_suffix("").as_posix())
 def test_every_study_composes_by_the_command_in_its_head(study: Path, data: Path) -> None:
-    overrides = command(study, data)
+    overrides, place = command(study, data), study.relative_to(STUDY).with_suffix("").as_posix()
 
-    assert f"+study={study.stem}" in overrides
-    assert check(overrides).name == study.stem
+    assert f"+study={place}" in overrides
+    assert check(overrides).name == place.replace("/", "-")
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.relative_to(STUDY).with_suffix("").as_posix())
 def test_every_study_says_what_it_asks_what_it_costs_and_what_it_expects(study: Path) -> None:
     assert list(head(study)) == ["Question", "Cost", "Expected", "Command"]
 

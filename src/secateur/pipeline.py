@@ -25,7 +25,7 @@ from secateur.results import (
 )
 from secateur.runner import Runner
 from secateur.selection import refusal, select
-from secateur.specs import RunSpec, Timer
+from secateur.specs import RunSpec, Timer, Training
 from secateur.stages import (
     annotate,
     baseline,
@@ -65,15 +65,17 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     teacher = teacher_for(unpruned, spec, stage)
     unlabelled = more_pictures(teacher, spec, data.data, stage)
 
+    ladder = spec.schedule.rungs()
     rungs: list[Rung] = []
     cuts: tuple[Artifact, ...] = ()
     current = accepted = unpruned
     refused = 0
-    for number, target in enumerate(spec.schedule.rungs(), start=1):
+    for number, target in enumerate(ladder, start=1):
         smaller = cut(current, unpruned, target, number, probed, spec, data.data, stage)
         pruned = mend(smaller, current, number, spec, data.data, stage)
         cuts = (*cuts, smaller.kept)
-        current = recover(pruned, teacher, cuts, number, unlabelled, spec, data.data, stage)
+        training = spec.finetune.of_rung(last=number == len(ladder))
+        current = recover(pruned, training, unpruned.weights, teacher, cuts, number, unlabelled, spec, data.data, stage)
         passes = within_budget(current, unpruned, spec.max_map_drop)
         rungs.append(as_rung(number, target, smaller, pruned, current, passes))
         stage.tell(rungs[-1])
@@ -180,7 +182,7 @@ def teacher_for(unpruned: Net, spec: RunSpec, stage: Runner) -> Artifact:
 def more_pictures(teacher: Artifact, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact | None:
     """Those without labels, where there are some to learn from; labelled by the teacher where labels count."""
     folder = spec.dataset.unlabelled
-    if folder is None or not spec.finetune.epochs:
+    if folder is None or spec.finetune.never:
         return None
     found = stage(gather.run, gather.Inputs(artifact(Path(folder)), data), "unlabelled").pictures
     if not spec.distillation.labels:
@@ -190,15 +192,16 @@ def more_pictures(teacher: Artifact, spec: RunSpec, data: Artifact, stage: Runne
 
 
 def recover(
-    pruned: Net, teacher: Artifact, cuts: tuple[Artifact, ...], rung: int, unlabelled: Artifact | None, spec: RunSpec,
-    data: Artifact, stage: Runner,
+    pruned: Net, training: Training, unpruned: Artifact, teacher: Artifact, cuts: tuple[Artifact, ...], rung: int,
+    unlabelled: Artifact | None, spec: RunSpec, data: Artifact, stage: Runner,
 ) -> Net:  # fmt: skip
     """The net after fine-tuning, scored again; the same net where there is none."""
-    if not spec.finetune.epochs:
+    if not training.epochs:
         return pruned
     inputs = finetune.Inputs(
-        pruned.weights, data, spec.finetune, spec.distillation, spec.imgsz, spec.seed,
+        pruned.weights, data, training, spec.distillation, spec.imgsz, spec.seed,
         teacher if spec.distillation.has_teacher else None, unlabelled, cuts if spec.distillation.neck else (),
+        unpruned if training.freeze == "untouched" else None,
     )  # fmt: skip
     made = stage(finetune.run, inputs, "fine-tuning", rung)
     return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage).accuracy)

@@ -194,6 +194,7 @@ class Lesson:
     """What a net is fine-tuned on: a data yaml, a folder of more pictures without labels, and the net to learn from.
 
     `kept` says which of its teacher's output channels each layer still has; layers that are not named have all.
+    `unpruned` is the net that it was cut from, where layers that were left as they were are to stay so.
     """
 
     data: Path
@@ -201,6 +202,7 @@ class Lesson:
     unlabelled: Path | None = None
     teacher: Path | None = None
     kept: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    unpruned: Path | None = None
 
 
 class Detector(Protocol):

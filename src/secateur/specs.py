@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from secateur.ports import Dataset, Healer, Importance, Quantizer, Runtime, Schedule
@@ -27,9 +27,14 @@ SHARES = ("momentum", "weight_decay", "mosaic", "hsv_h", "hsv_s", "hsv_v", "tran
 
 @dataclass(frozen=True)
 class Training:
-    """How a net is trained, under Ultralytics' names for the settings; `epochs=0` leaves the net as it is."""
+    """How a net is trained, under Ultralytics' names for the settings; `epochs=0` leaves the net as it is.
+
+    `last_epochs` are those after the last rung, where they are to be other than `epochs`, those after each. Layers that
+    are frozen as `untouched` are those that lost no channel and read none but such.
+    """
 
     epochs: int
+    last_epochs: int | None
     batch: int
     precision: Precision
     optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
@@ -41,6 +46,7 @@ class Training:
     warmup_epochs: float
     patience: int
     freeze_batchnorm: bool
+    freeze: Literal["none", "untouched"]
     ema_decay: float
     ema_tau: float
     mosaic: float
@@ -55,6 +61,8 @@ class Training:
 
     def __post_init__(self) -> None:
         require(self.epochs >= 0, f"epochs must be 0 or more, got {self.epochs}")
+        last = self.last_epochs
+        require(last is None or last >= 0, f"last_epochs must be 0 or more, or null for as many as epochs, got {last}")
         require(self.batch >= 1, f"batch must be 1 or more, got {self.batch}")
         require(0 < self.lr0 <= 1, f"lr0 must be in (0, 1], got {self.lr0}")
         require(0 < self.lrf <= 1, f"lrf must be in (0, 1], got {self.lrf}")
@@ -65,6 +73,15 @@ class Training:
         require(self.close_mosaic >= 0, f"close_mosaic must be 0 or more, got {self.close_mosaic}")
         for name in SHARES:
             require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1], got {getattr(self, name)}")
+
+    def of_rung(self, last: bool) -> Training:
+        """As it is done after a rung."""
+        epochs = self.last_epochs if last and self.last_epochs is not None else self.epochs
+        return replace(self, epochs=epochs, last_epochs=None)
+
+    @property
+    def never(self) -> bool:
+        return not (self.epochs or self.last_epochs)
 
 
 DENSE = ("classes", "boxes", "coefficients", "prototypes", "masks", "neck")

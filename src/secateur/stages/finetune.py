@@ -20,7 +20,7 @@ RESUMES = True
 @dataclass(frozen=True)
 class Inputs:
     """`teacher` and `unlabelled` pictures are there where the distillation needs them; `cuts` are the channels that
-    each rung so far left, where it compares the neck's."""
+    each rung so far left, where it compares the neck's, `unpruned` is there where layers that it shares are frozen."""
 
     weights: Artifact
     data: Artifact
@@ -31,6 +31,7 @@ class Inputs:
     teacher: Artifact | None = None
     unlabelled: Artifact | None = None
     cuts: tuple[Artifact, ...] = ()
+    unpruned: Artifact | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
         inputs.unlabelled.path / "images" if inputs.unlabelled else None,
         inputs.teacher.path if inputs.teacher else None,
         left_of_all([json.loads(cut.path.read_bytes()) for cut in inputs.cuts]),
+        inputs.unpruned.path if inputs.unpruned else None,
     )
     curve = tools.detector.finetune(
         inputs.weights.path, lesson, inputs.training, inputs.imgsz, inputs.seed, target, tools.watch

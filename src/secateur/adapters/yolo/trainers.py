@@ -17,12 +17,14 @@ from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 from secateur.adapters.yolo import checkpoint, unfinished
 from secateur.adapters.yolo.distillation import DenseCriterion, channels_read
 from secateur.adapters.yolo.precision import autocast_name
+from secateur.adapters.yolo.unroll import unroll
+from secateur.adapters.yolo.untouched import untouched
 from secateur.ports import Lesson
 from secateur.results import Epoch
 from secateur.specs import Training
 
 QUIET: dict[str, Any] = {"plots": False, "verbose": False, "deterministic": True, "model": "secateur", "mode": "train"}
-OURS = ("precision", "freeze_batchnorm", "ema_decay", "ema_tau")
+OURS = ("last_epochs", "precision", "freeze", "freeze_batchnorm", "ema_decay", "ema_tau")
 """Settings of a training that Ultralytics does not know."""
 
 
@@ -32,12 +34,15 @@ class _KeepsItsNet:
     training: Training | None = None
     lesson: Lesson | None = None
     curve: list[Epoch]
+    freeze_layer_names: list[str]
 
     def _setup_train(self) -> None:
         super()._setup_train()
         self.curve, self.batches_done = [], 0
         if self.amp:  # bf16 is a fifth faster so, on the CPU too
             self.model.to(memory_format=torch.channels_last)
+        if self.lesson and self.lesson.unpruned:
+            self._keep(untouched(unwrap_model(self.model), unroll(checkpoint.load(self.lesson.unpruned))))
         if self.training:
             self.ema = ModelEMA(self.model, self.training.ema_decay, self.training.ema_tau)
             unfinished.take_up(self, self.save_dir)
@@ -47,6 +52,13 @@ class _KeepsItsNet:
             teacher.to(memory_format=torch.channels_last)
             channels = channels_read(net, teacher, self.lesson.kept)
             net.criterion = DenseCriterion(teacher, self.lesson.distillation, net.init_criterion(), channels)
+
+    def _keep(self, paths: list[str]) -> None:
+        """These layers do not learn; Ultralytics leaves the BatchNorm of those in its list alone too."""
+        self.freeze_layer_names = [*self.freeze_layer_names, *(f"{path}." for path in paths)]
+        for name, parameter in unwrap_model(self.model).named_parameters():
+            if any(name.startswith(f"{path}.") for path in paths):
+                parameter.requires_grad = False
 
     def _model_train(self) -> None:
         super()._model_train()
