@@ -5,16 +5,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.data.utils import check_det_dataset
 from ultralytics.utils import YAML
 
-from secateur.adapters.yolo import checkpoint, gradients, scoring, training
+from secateur.adapters.yolo import checkpoint, devices, gradients, parallel, scoring, training
 from secateur.adapters.yolo.annotation import annotate
 from secateur.adapters.yolo.fixed import output_layers, unprunable_layers
 from secateur.adapters.yolo.flow import flow
@@ -29,12 +29,14 @@ OPSET = 17
 
 
 class Yolo:
-    """Builds, trains, scores and exports YOLO nets; what it downloads goes under `folder`."""
+    """Builds, trains, scores and exports YOLO nets; what it downloads goes under `folder`.
+
+    Of several devices (`0,1`) all train, and the first does the rest.
+    """
 
     def __init__(self, device: str, workers: int, folder: Path) -> None:
-        if device != "cpu" and not torch.cuda.is_available():
-            raise SpecError(f"device={device!r}: no CUDA device is available here; use device=cpu")
-        self.device, self.workers, self.folder = device, workers, folder
+        self.devices = devices.check_there(device)
+        self.device, self.workers, self.folder = self.devices[0], workers, folder
 
     def dataset(self, name: str) -> Path:
         """The data yaml of a data set that Ultralytics publishes, downloaded where it is missing."""
@@ -95,7 +97,8 @@ class Yolo:
     ) -> tuple[Epoch, ...]:
         folder = out.with_suffix(".training")
         task = training.Task(net, lesson, recipe, imgsz, seed, self.device, self.workers, folder)
-        trained, curve = training.train(task, watch)
+        several = partial(parallel.complete, self.devices)
+        trained, curve = training.train(task, several if len(self.devices) > 1 else training.complete, watch)
         shutil.rmtree(folder)
         checkpoint.save(trained, out, imgsz)
         return curve

@@ -13,6 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+LABELS = "SECATEUR_LABEL_CACHES"
+"""Where processes that train together find the label caches of the one that started them."""
+
 INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 
 
@@ -62,11 +65,20 @@ def _autocast(enabled: Any, device: str = "cuda") -> Any:
     return torch.autocast(device, dtype, enabled=bool(enabled))
 
 
+@cache
+def label_caches() -> Path:
+    """A scratch folder that goes with the process that made it."""
+    if LABELS in os.environ:
+        return Path(os.environ[LABELS])
+    scratch = Path(tempfile.mkdtemp(prefix="secateur-labels-"))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return scratch
+
+
 def _dataset_with_caches_elsewhere() -> type:
     from ultralytics.data.dataset import YOLODataset
 
-    scratch = Path(tempfile.mkdtemp(prefix="secateur-labels-"))
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    scratch = label_caches()
 
     class ReadOnlyYOLODataset(YOLODataset):
         """Keeps its label caches in a scratch folder: the data may be read-only, or belong to the store."""

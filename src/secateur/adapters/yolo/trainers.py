@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from torch import nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.nn.tasks import BaseModel
+from ultralytics.utils import RANK, WORLD_SIZE
 from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
-from secateur.adapters.yolo import checkpoint, unfinished
+from secateur.adapters.yolo import checkpoint, ranks, unfinished
 from secateur.adapters.yolo.distillation import DenseCriterion, channels_read
 from secateur.adapters.yolo.precision import autocast_name
 from secateur.adapters.yolo.unroll import unroll
@@ -35,6 +37,9 @@ class _KeepsItsNet:
     lesson: Lesson | None = None
     curve: list[Epoch]
     freeze_layer_names: list[str]
+
+    def _setup_ddp(self) -> None:
+        ranks.join(self.device, self.world_size)
 
     def _setup_train(self) -> None:
         super()._setup_train()
@@ -96,6 +101,8 @@ def trainer_of(
     where = {"data": str(data), "imgsz": imgsz, "seed": seed, "device": device, "workers": workers,
              "save_dir": str(scratch)}  # fmt: skip
     trainer = kind(overrides={**QUIET, "amp": False, **overrides, **where})
+    if RANK != -1:
+        trainer.world_size = WORLD_SIZE  # its device is one, that of this process
     trainer.model = net.train()
     for parameter in net.parameters():
         parameter.requires_grad = True
@@ -124,11 +131,12 @@ def set_rate(trainer: Any) -> None:
 
 
 def epoch_of(trainer: Any) -> Epoch:
-    """What the epoch that just ended brought."""
+    """What the epoch that just ended brought; losses are means over all processes."""
+    told = ranks.gathered({name: float(value) for name, value in trainer.tloss.items()})
     return Epoch(
         epoch=trainer.epoch + 1,
         epochs=trainer.epochs,
-        losses={name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()},
+        losses={name.removesuffix("_loss"): fmean(losses[name] for losses in told) for name in trainer.tloss},
         learning_rate=float(trainer.optimizer.param_groups[0]["lr"]),
         seconds=round(time.monotonic() - trainer.began, 3),
     )

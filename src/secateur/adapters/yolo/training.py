@@ -15,7 +15,7 @@ from ultralytics.nn.tasks import BaseModel, DetectionModel, SegmentationModel, l
 from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import init_seeds
 
-from secateur.adapters.yolo import unfinished
+from secateur.adapters.yolo import ranks, unfinished
 from secateur.adapters.yolo.distillation import student_of
 from secateur.adapters.yolo.trainers import epoch_of, overrides_of, set_rate, trainer_of
 from secateur.errors import StageError
@@ -47,6 +47,10 @@ class DivergedError(Exception):
     """The loss is no number any more."""
 
 
+Attempt = Callable[[Task, Watch], Trained]
+"""One attempt at a training; raises DivergedError where the loss becomes no number."""
+
+
 def build(architecture: str, data: Path, seed: int) -> BaseModel:
     """A net of that architecture with random weights, for the classes of the data set."""
     init_seeds(seed, deterministic=True)
@@ -57,7 +61,7 @@ def build(architecture: str, data: Path, seed: int) -> BaseModel:
     return net
 
 
-def train(task: Task, watch: Watch) -> Trained:
+def train(task: Task, complete: Attempt, watch: Watch) -> Trained:
     """Raises StageError where it cannot be done, or where the loss became no number twice."""
     try:
         return complete(task, watch)
@@ -71,7 +75,7 @@ def train(task: Task, watch: Watch) -> Trained:
 
 
 def complete(task: Task, watch: Watch) -> Trained:
-    """One attempt; raises DivergedError where the loss becomes no number."""
+    """An `Attempt` on one device; in each of the processes of one that train together."""
     task.folder.mkdir(exist_ok=True)
     trainer = _prepared(task)
     trainer.add_callback("on_train_start", _teller_of_earlier(watch))
@@ -90,7 +94,7 @@ def complete(task: Task, watch: Watch) -> Trained:
 def _prepared(task: Task) -> Any:
     overrides = overrides_of(task.training, task.device) | _taught(task.lesson)
     trainer = trainer_of(
-        copy.deepcopy(task.net), _pictures(task.lesson, task.folder), overrides, task.imgsz, task.seed, task.device,
+        copy.deepcopy(task.net), pictures(task.lesson, task.folder), overrides, task.imgsz, task.seed, task.device,
         task.workers, task.folder,
     )  # fmt: skip
     trainer.training, trainer.lesson = task.training, task.lesson
@@ -107,8 +111,9 @@ def _keeper(watch: Watch, folder: Path) -> Callable[[Any], None]:
     def keep(trainer: Any) -> None:
         trainer.curve.append(epoch_of(trainer))
         watch.epoch(trainer.curve[-1])
-        if trainer.epoch + 1 < trainer.epochs and not trainer.stop:
-            unfinished.keep(trainer, folder)
+        randoms = ranks.gathered(unfinished.randomness())  # by all, since `stop` is known to the leading one alone
+        if ranks.leads() and trainer.epoch + 1 < trainer.epochs and not trainer.stop:
+            unfinished.keep(trainer, randoms, folder)
 
     return keep
 
@@ -135,7 +140,7 @@ def _taught(lesson: Lesson) -> dict[str, Any]:
     return {"distill_model": str(lesson.teacher), "dis": features} if features else {}
 
 
-def _pictures(lesson: Lesson, scratch: Path) -> Path:
+def pictures(lesson: Lesson, scratch: Path) -> Path:
     """The data yaml to train by: the pictures without labels count as training pictures."""
     if lesson.unlabelled is None:
         return lesson.data

@@ -14,15 +14,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DistributedSampler
+from ultralytics.utils import RANK
+from ultralytics.utils.torch_utils import unwrap_model
 
 STATE = "unfinished.pt"
 
 
-def keep(trainer: Any, folder: Path) -> None:
-    """Writes `folder/unfinished.pt`, whole or not at all."""
+def randomness() -> tuple[Any, ...]:
+    """Of this process: where its random numbers stand."""
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # Ultralytics'
+
+
+def keep(trainer: Any, randoms: list[tuple[Any, ...]], folder: Path) -> None:
+    """Writes `folder/unfinished.pt`, whole or not at all; `randoms` are those of each process."""
     state = {
         "epoch": trainer.epoch,
-        "net": trainer.model.state_dict(),
+        "net": unwrap_model(trainer.model).state_dict(),
         "average": trainer.ema.ema.state_dict(),
         "updates": trainer.ema.updates,
         "optimizer": trainer.optimizer.state_dict(),
@@ -30,7 +38,7 @@ def keep(trainer: Any, folder: Path) -> None:
         "scaler": trainer.scaler.state_dict(),
         "curve": trainer.curve,
         "best": (trainer.best_fitness, vars(trainer.stopper)),
-        "random": (random.getstate(), np.random.get_state(), torch.get_rng_state()),  # noqa: NPY002  # Ultralytics'
+        "randoms": randoms,
     }
     torch.save(state, folder / f"{STATE}.part")
     (folder / f"{STATE}.part").rename(folder / STATE)
@@ -41,7 +49,7 @@ def take_up(trainer: Any, folder: Path) -> None:
     if not (folder / STATE).is_file():
         return
     state = torch.load(folder / STATE, map_location=trainer.device, weights_only=False)  # written by `keep`
-    trainer.model.load_state_dict(state["net"])
+    unwrap_model(trainer.model).load_state_dict(state["net"])
     trainer.ema.ema.load_state_dict(state["average"])
     trainer.ema.updates = state["updates"]
     trainer.optimizer.load_state_dict(state["optimizer"])
@@ -52,12 +60,14 @@ def take_up(trainer: Any, folder: Path) -> None:
     trainer.start_epoch = state["epoch"] + 1
     trainer.scheduler.last_epoch = state["schedule"]
     _skip(trainer.train_loader, trainer.start_epoch)
-    _set_random(*state["random"])
+    for own in state["randoms"][max(RANK, 0) :][:1]:  # none where there were fewer processes
+        _set_random(*own)
 
 
 def _skip(loader: Any, epochs: int) -> None:
-    """Draws the order of the pictures of so many epochs, without opening one."""
-    if loader.num_workers == 0:
+    """Draws the order of the pictures of so many epochs, without opening one; processes that train together draw each
+    epoch's anew."""
+    if loader.num_workers == 0 and not isinstance(loader.sampler, DistributedSampler):
         loader.iterator = loader._get_iterator()
         for _ in range(epochs * len(loader)):
             loader.iterator._next_index()
