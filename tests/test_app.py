@@ -44,6 +44,25 @@ def test_a_whole_number_is_taken_where_a_fraction_is_meant() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "devices"),
+    [("device=cpu", ("cpu",)), ("device=[cpu,cpu]", ("cpu", "cpu")), ('device="cpu,cpu"', ("cpu", "cpu"))],
+)
+def test_devices_are_taken_as_a_list_or_as_a_text(override: str, devices: tuple[str, ...], folder: Path) -> None:
+    from rich.console import Console
+
+    from secateur.console import Screen
+
+    tools, _ = app._workshop(app._composed([override]), Screen(Console()))
+
+    assert tools.detector.devices == devices
+
+
+@pytest.mark.parametrize("override", ["device=0", "device=[0,1]", 'device="0,1"', "device=cuda:1"])
+def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
+    app.check([override])
+
+
+@pytest.mark.parametrize(
     ("overrides", "line"),
     [
         (["~schedule"], "schedule is not set; give it on the command line: schedule=…"),

@@ -404,6 +404,24 @@ def test_a_gpu_that_is_not_there_gets_one_line(secateur: Run, folder: Path) -> N
     assert one_line(stderr) == "device='cuda': no CUDA device is available here; use device=cpu"
 
 
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [("device=abc", "device='abc': a device is cpu, cuda or the number of a GPU, several stand between commas; here "),
+     ("device=[cpu,0]", "device='cpu,0': CPU and GPUs do not train together; here there is cpu"),
+     ("device=null", "device: expected int | str | array, got null (value: None)"),
+     ("device=0,1", "Ambiguous value for argument 'device=0,1' 1. To use it as a list, use key=[value1,value2]"),
+     ("device=[cpu,cpu,cpu]", "finetune.batch=16 cannot be divided among 3 devices; take finetune.batch=15")],
+)  # fmt: skip
+def test_devices_that_cannot_be_get_one_line_before_anything_starts(
+    override: str, line: str, secateur: Run, folder: Path
+) -> None:
+    code, stderr = secateur("run", *TINY, override)
+
+    assert code == 2
+    assert one_line(stderr).startswith(line)
+    assert not any(folder.iterdir())
+
+
 def test_a_checkpoint_that_does_not_fit_on_the_disk_gets_one_line(
     seg_checkpoint: Path, secateur: Run, folder: Path
 ) -> None:

@@ -32,6 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from secateur import plugins
+from secateur.adapters.yolo import devices
 from secateur.errors import SecateurError, SpecError, StageError
 from secateur.results import RunHeader, RunReport
 from secateur.specs import Benchmark, Distillation, Evidence, Model, Probes, RunSpec, Scope, Training
@@ -58,7 +59,12 @@ VALUES: dict[str, Any] = {
     "imgsz": int,
     "seed": int,
 }
-SETTINGS: dict[str, Any] = {"device": str, "workers": int, "outputs": str, "tracking": dict[str, str]}
+SETTINGS: dict[str, Any] = {
+    "device": str | int | list[str | int],
+    "workers": int,
+    "outputs": str,
+    "tracking": dict[str, str],
+}
 LIBRARIES = ("torch", "torch-pruning", "ultralytics", "onnx", "onnxruntime", "hydra-core", "mlflow")
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR)
@@ -206,7 +212,7 @@ def _workshop(plain: dict[str, Any], screen: Screen) -> tuple[Tools, Store]:
     from secateur.store import Store
 
     outputs = Path(plain["outputs"])
-    yolo = open_yolo(plain["device"], plain["workers"], outputs / "ultralytics")
+    yolo = open_yolo(_device(plain["device"]), plain["workers"], outputs / "ultralytics")
     tools = Tools(detector=yolo, pruner=ChannelPruner(), downloads=yolo, progress=screen.progress)
     return tools, Store(outputs / "store")
 
@@ -258,9 +264,11 @@ def to_spec(plain: dict[str, Any]) -> RunSpec:
     parts = {kind: _part(kind, plain[kind]) for kind in PARTS}
     values = {key: _value(key, plain[key], kind) for key, kind in VALUES.items()}
     try:
-        return RunSpec(**parts, **values)
+        spec = RunSpec(**parts, **values)
     except ValueError as error:
         raise SpecError(str(error)) from error
+    _check_batches(spec, devices.named(_device(settings["device"])))
+    return spec
 
 
 def _part(kind: str, plain: dict[str, Any]) -> Any:
@@ -326,6 +334,17 @@ def _at(plain: Any, path: list[str]) -> Any:
         for place in places:
             plain = plain[int(place)]
     return plain
+
+
+def _device(asked: str | int | list[str | int]) -> str:
+    """`0,1`, be it written so, as `[0,1]` or, of one alone, as a number."""
+    return ",".join(map(str, asked)) if isinstance(asked, list) else str(asked)
+
+
+def _check_batches(spec: RunSpec, on: tuple[str, ...]) -> None:
+    for key, training in (("finetune", spec.finetune), ("model.training", spec.model.training)):
+        if training and training.epochs:
+            devices.check_divides(f"{key}.batch", training.batch, on)
 
 
 def _check_places(spec: RunSpec) -> None:
