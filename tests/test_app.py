@@ -73,6 +73,10 @@ def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
             "unknown key 'model.training.epoch'; there are model.training.batch, ",
         ),
         (["model=yolov8n_seg_scratch", "model.training.lr0=0"], "model.training.lr0 must be in (0, 1], got 0.0"),
+        (
+            ["model=yolov8n_seg_scratch", "model.training.optimizer=Adamm"],
+            "model.training.optimizer must be one of SGD, Adam, AdamW, MuSGD, got 'Adamm'",
+        ),
         (["model.weights=null"], "model: either weights, or an architecture and a training to start from scratch, "),
         (["dataset.smallest=0.9"], "dataset: 0 < smallest <= largest <= 1 must hold, got 0.9 and 0.6"),
         (["+quantization.images.x=3"], "quantization.images: expected int, got object (value: {'x': 3})"),

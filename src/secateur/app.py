@@ -279,8 +279,8 @@ def _part(kind: str, plain: dict[str, Any]) -> Any:
 
 
 def _value(key: str, plain: Any, kind: Any) -> Any:
-    if is_dataclass(kind):
-        _refuse_unknown_inside(key, plain, kind)
+    if is_dataclass(_sure(kind)):
+        _refuse_unknown_inside(key, plain, _sure(kind))
     try:
         return msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:
@@ -292,9 +292,13 @@ def _refuse_unknown_inside(key: str, plain: Any, kind: Any) -> None:
         return
     _refuse_unknown(f"{key}.", plain, [field.name for field in fields(kind)])
     for name, hint in get_type_hints(kind).items():
-        inner = hint.__args__[0] if isinstance(hint, UnionType) else hint
-        if is_dataclass(inner) and plain.get(name) is not None:
-            _refuse_unknown_inside(f"{key}.{name}", plain[name], inner)
+        if is_dataclass(_sure(hint)) and plain.get(name) is not None:
+            _refuse_unknown_inside(f"{key}.{name}", plain[name], _sure(hint))
+
+
+def _sure(hint: Any) -> Any:
+    """`Training` of `Training | None`."""
+    return hint.__args__[0] if isinstance(hint, UnionType) else hint
 
 
 def _refuse_unknown(prefix: str, plain: dict[str, Any], known: list[str]) -> None:
@@ -316,8 +320,9 @@ def _explain(key: str, plain: Any, kind: Any, message: str) -> str:
     path = [step for step in place.rstrip("`").split(".") if step]
     full = ".".join([key, *path])
     if text.startswith("Invalid enum"):
-        choices = get_args(get_type_hints(kind)[path[0]])
-        return f"{full} must be one of {', '.join(choices)}, got {_at(plain, path)!r}"
+        for step in path:
+            kind = get_type_hints(_sure(kind))[step]
+        return f"{full} must be one of {', '.join(get_args(kind))}, got {_at(plain, path)!r}"
     if text.startswith("Expected"):
         return f"{full}: {text[0].lower()}{text[1:].replace('`', '')} (value: {_at(plain, path)!r})"
     if text.startswith("Object missing"):
