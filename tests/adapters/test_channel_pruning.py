@@ -187,6 +187,103 @@ def test_a_group_that_no_gradient_reached_is_not_emptied(kind: str) -> None:
     assert outputs(pruned)[1] >= 3
 
 
+# ---- what a regularizer adds to the gradients ----------------------------------------------------
+
+
+def gradients_of_regularizing(net: nn.Module, fixed: list[nn.Module], strength: float = 1.0) -> dict[str, Tensor]:
+    """Beside a loss that has none."""
+    regularize = PRUNER.regularizer(net, fixed, strength)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    regularize()
+    return {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
+
+
+def three_channels() -> nn.Sequential:
+    """A convolution of three channels over one colour, BatchNorm, and a reader; no channel is as large as another."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1, bias=False))
+    net[0].weight.data = torch.tensor([[1.0, 0, 0], [2, 0, 0], [5, 0, 0]])[:, :, None, None]
+    net[1].weight.data = torch.tensor([0.0, 2, 0])
+    net[2].weight.data = torch.tensor([[0.0, 1, 0], [0, 0, 0]])[:, :, None, None]
+    return net
+
+
+def test_the_weaker_a_channel_the_more_of_its_weights_is_added_to_their_gradients() -> None:
+    net = three_channels()
+
+    added = gradients_of_regularizing(net, [net[2]], strength=0.1)
+
+    # by hand: the channels' norms are 1, √(2² + 2² + 1²) = 3 and 5 (all over √3), so γ is 16, 16^½ = 4 and 1
+    assert added["0.weight"][:, :, 0, 0].tolist() == [
+        pytest.approx([0.1 * 16 * 1, 0, 0]), pytest.approx([0.1 * 4 * 2, 0, 0]), pytest.approx([0.1 * 1 * 5, 0, 0]),
+    ]  # fmt: skip
+    assert added["1.weight"].tolist() == pytest.approx([0, 0.1 * 4 * 2, 0])
+    assert added["2.weight"][:, :, 0, 0].tolist() == [pytest.approx([0, 0.1 * 4 * 1, 0]), [0, 0, 0]]
+    assert not added["1.bias"].any()
+
+
+def test_what_is_added_is_what_torch_prunings_own_regularizer_adds() -> None:
+    import torch_pruning as tp
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.Conv2d(8, 2, 1))
+    nn.init.uniform_(net[1].weight)
+    ours = gradients_of_regularizing(net, [net[4]], strength=0.01)
+
+    importance = tp.importance.GroupMagnitudeImportance(p=2)
+    theirs = tp.pruner.GroupNormPruner(net, torch.zeros(1, 3, 8, 8), importance, reg=0.01, ignored_layers=[net[4]])
+    net.zero_grad(set_to_none=False)
+    theirs.regularize(net)
+
+    torch.testing.assert_close(ours, {name: parameter.grad for name, parameter in net.named_parameters()})
+
+
+def test_it_is_added_to_the_gradient_of_the_loss_which_stays() -> None:
+    net = three_channels()
+    alone = gradients_of_regularizing(net, [net[2]])
+    regularize = PRUNER.regularizer(net, [net[2]], 1.0)
+    net.zero_grad()
+    net(torch.ones(1, 3, 2, 2)).sum().backward()
+    loss = {name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None}
+
+    regularize()
+
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(parameter.grad, loss[name] + alone[name])
+
+
+def test_a_layer_that_keeps_its_channels_is_left_alone() -> None:
+    net = row_of_convolutions(4, 6, 5)
+
+    added = gradients_of_regularizing(net, [net[0], net[2]])
+
+    assert not added["0.weight"].any()
+    assert added["1.weight"].any()  # its own channels may go
+    assert added["2.weight"].any()  # by what it reads
+
+
+def test_a_transposed_convolution_is_shrunk_along_its_own_channels() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ConvTranspose2d(3, 3, 1, bias=False), nn.Conv2d(3, 2, 1))
+    net[1].weight.data = torch.tensor([[1.0, 2, 4]] * 3)[:, :, None, None]  # (inputs, outputs, …)
+    net[2].weight.data.zero_()
+
+    added = gradients_of_regularizing(net, [net[0], net[2]])
+
+    factors = (added["1.weight"] / net[1].weight)[:, :, 0, 0]
+    assert factors[0].tolist() == pytest.approx([16, 16 ** (2 / 3), 1])
+    assert torch.equal(factors, factors[:1].expand(3, 3))
+
+
+def test_channels_that_are_all_as_large_are_shrunk_alike() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(4, 2, 1, bias=False))
+    for layer in net:
+        nn.init.ones_(layer.weight)
+
+    added = gradients_of_regularizing(net, [net[1]])
+
+    assert torch.equal(added["0.weight"], torch.ones(4, 3, 1, 1))
+
+
 # ---- YOLOv8n-seg ---------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ POSITIONS = 200
 """Looked at in each map of each picture, for what a layer reads."""
 NEAR = 0.005
 """Of a budget: no less may be asked of channels that go in portions."""
+STEEPNESS = 2**4
+"""How many times as hard as a group's strongest channel its weakest is shrunk (Fang et al. 2023: 2^α with α = 4)."""
 TRACED = 64
 """px; what hangs together is the same at every size, and read off fastest from a small picture."""
 
@@ -60,6 +62,21 @@ class Group:
         layer = item.dep.target.module
         weights = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
         return weights.detach()[torch.tensor(item.idxs)[torch.tensor(item.root_idxs).argsort()]].flatten(1)
+
+    def norms(self) -> Tensor:
+        """(channels,), of all convolution and BatchNorm weights that go with a channel: L2, over √(layers)."""
+        return self.torch_pruning("GroupMagnitudeImportance", p=2, normalizer=None).sqrt()
+
+    def shrink(self, strength: float) -> None:
+        """Adds γ · `strength` · w to the gradient of each weight w that goes with a channel: γ is 1 for the channel of
+        the largest norm, STEEPNESS for that of the smallest."""
+        norms = self.norms()
+        spread = (norms.max() - norms.min()).clamp(min=torch.finfo(norms.dtype).tiny)
+        pulls = strength * STEEPNESS ** ((norms.max() - norms) / spread)
+        for item in self.native:
+            axis, weight = _axis(item), getattr(item.dep.target.module, "weight", None)
+            if axis is not None and weight is not None and weight.grad is not None:
+                _pull(weight, axis, item.idxs, pulls[item.root_idxs])
 
     def readers(self) -> list[Reader]:
         return [self._reader(item) for item in self.native if self._is_reader(item)]
@@ -98,6 +115,19 @@ class ChannelPruner:
 
     def widths(self, net: nn.Module, fixed: Sequence[nn.Module], imgsz: int) -> dict[str, int]:
         return {group.name: group.channels for group in _groups(net, fixed, imgsz)}
+
+    def norms(self, net: nn.Module, fixed: Sequence[nn.Module]) -> list[Tensor]:
+        return [group.norms() for group in _groups(net, fixed, TRACED)]
+
+    def regularizer(self, net: nn.Module, fixed: Sequence[nn.Module], strength: float) -> Callable[[], None]:
+        groups = _groups(net, fixed, TRACED)
+
+        @torch.no_grad()
+        def regularize() -> None:
+            for group in groups:
+                group.shrink(strength)
+
+        return regularize
 
     def prune(
         self,
@@ -246,6 +276,25 @@ def _cuts_inputs(item: Any) -> bool:
 
 def _cuts_outputs(item: Any) -> bool:
     return isinstance(item.dep.target.module, Convolution) and item.dep.handler.__name__ == "prune_out_channels"
+
+
+def _axis(item: Any) -> int | None:
+    """Along which a weight of this member of a group holds the group's channels."""
+    layer = item.dep.target.module
+    if isinstance(layer, nn.BatchNorm2d):
+        return 0
+    transposed = isinstance(layer, nn.ConvTranspose2d)
+    if _cuts_outputs(item):
+        return int(transposed)
+    return int(not transposed) if _cuts_inputs(item) and layer.groups == 1 else None
+
+
+def _pull(weight: nn.Parameter, axis: int, channels: Sequence[int], pulls: Tensor) -> None:
+    """Adds `pulls` (channels,), times these channels' weights, to their gradient."""
+    assert weight.grad is not None
+    where = torch.tensor(channels, device=weight.device)
+    shape = [-1 if dim == axis else 1 for dim in range(weight.dim())]
+    weight.grad.index_add_(axis, where, weight.index_select(axis, where) * pulls.view(shape))
 
 
 def _graph(net: nn.Module) -> tp.DependencyGraph:
