@@ -9,7 +9,7 @@ import yaml
 
 from secateur.app import SETTINGS, VALUES, check, shipped
 from secateur.plugins import FOLDERS
-from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Training
+from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Sparsity, Training
 
 ROOT = Path(__file__).parents[1]
 CHOICES = sorted((ROOT / "conf").glob("*/*.yaml"))
@@ -107,6 +107,23 @@ def test_training_from_scratch_and_fine_tuning_are_set_apart() -> None:
     assert (spec.finetune.epochs, spec.model.training.epochs) == (3, 5)
 
 
+def test_there_is_no_sparse_training_unless_it_is_asked_for() -> None:
+    assert check([]).sparsity is None
+
+
+def test_sparse_training_is_set_apart_from_fine_tuning() -> None:
+    spec = check(["sparsity=group_norm", "sparsity.training.epochs=7", "finetune=none"])
+
+    assert spec.sparsity is not None
+    assert (spec.sparsity.training.epochs, spec.finetune.epochs) == (7, 0)
+
+
+def test_a_sparsitys_keys_are_its_fields() -> None:
+    config = values("sparsity/group_norm.yaml")
+
+    assert (config.keys() - {"defaults"}) | {"training"} == names(Sparsity)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "scope").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_scopes_keys_are_its_fields(path: Path) -> None:
     assert values(f"scope/{path.name}").keys() == names(Scope)
@@ -145,7 +162,7 @@ def test_the_config_holds_all_that_a_run_is_made_of_and_nothing_else() -> None:
 def test_every_group_has_its_folder() -> None:
     folders = {path.name for path in shipped("conf").iterdir() if path.is_dir()}
 
-    assert folders == {*FOLDERS, "model", "scope", "finetune", "distillation", "tracking", "hydra"}
+    assert folders == {*FOLDERS, "model", "scope", "sparsity", "finetune", "distillation", "tracking", "hydra"}
 
 
 @pytest.mark.parametrize("study", ["quickstart", "lab4"])

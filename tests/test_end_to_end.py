@@ -420,6 +420,29 @@ def test_pictures_without_labels_are_learnt_from(
     assert run.report["rungs"][0]["pruned"] != run.report["rungs"][0]["tuned"]
 
 
+def test_sparse_training_stands_before_the_first_rung_and_is_scored(place: Place, detect_checkpoint: Path) -> None:
+    own = [f"model.weights={detect_checkpoint}", "schedule.target=0.15", "healing=batchnorm", "tracking=none"]
+    few = ["sparsity=group_norm", "sparsity.training.epochs=1", "finetune=none"]
+
+    run = place.run(*BRIEF, *FEW, *ONE_RUNG, *own, *few)
+
+    assert [(r["stage"], r["label"], r["rung"]) for r in run.records][:8] == [
+        ("prepare", "data", None),
+        ("baseline", "baseline", None),
+        ("evaluate", "baseline", None),
+        ("sparsify", "sparse training", None),
+        ("evaluate", "sparse", None),
+        ("prune", "−15% macs", 1),
+        ("heal", "without training", 1),
+        ("evaluate", "pruned", 1),
+    ]
+    unpruned, sparse = (run.records[at]["outputs"]["weights"]["sha256"] for at in (1, 3))
+    prune, heal = run.records[5]["inputs"], run.records[6]["inputs"]
+    assert (prune["weights"], prune["baseline"], heal["before"]) == (sparse, unpruned, sparse)
+    assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32", "pruned-fp32"]
+    assert "weakest quarter of channels" in run.said
+
+
 def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: Path) -> None:
     own = [f"model.weights={detect_checkpoint}", "imgsz=160", "schedule.unit=latency", "schedule.target=0.4"]
     run = place.run(*BRIEF, *FEW, "dataset.train=12", *ONE_RUNG, *own, "finetune=none", "tracking=none")

@@ -6,7 +6,7 @@ import pytest
 
 from secateur.app import check
 from secateur.schedules.linear import Linear
-from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Training
+from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Sparsity, Training
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,18 @@ def test_a_training_out_of_range_is_refused(training: Training, field: str, valu
 )
 def test_a_value_out_of_range_is_refused(make: Callable[[], Any], line: str) -> None:
     refused(make, line)
+
+
+def test_a_sparse_training_that_would_not_be_one_is_refused(training: Training) -> None:
+    refused(lambda: Sparsity(-0.1, training), "strength must be 0 or more, got -0.1")
+    refused(
+        lambda: Sparsity(0.1, replace(training, epochs=0)),
+        "training.epochs must be 1 or more; for none take sparsity=none",
+    )
+    refused(
+        lambda: Sparsity(0.1, replace(training, precision="fp16")),
+        "training.precision must be auto, bf16 or fp32: fp16 scales gradients",
+    )
 
 
 def test_a_model_is_either_weights_or_a_training_from_scratch(training: Training) -> None:

@@ -35,7 +35,7 @@ from secateur import plugins
 from secateur.adapters.yolo import devices
 from secateur.errors import SecateurError, SpecError, StageError
 from secateur.results import RunHeader, RunReport
-from secateur.specs import Benchmark, Distillation, Evidence, Model, Probes, RunSpec, Scope, Training
+from secateur.specs import Benchmark, Distillation, Evidence, Model, Probes, RunSpec, Scope, Sparsity, Training
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +51,7 @@ VALUES: dict[str, Any] = {
     "evidence": Evidence,
     "scope": Scope,
     "sensitivity": Probes,
+    "sparsity": Sparsity | None,
     "finetune": Training,
     "distillation": Distillation,
     "max_map_drop": float | None,

@@ -84,6 +84,9 @@ def _found(record: StageRecord) -> str:
             return f"box {box:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
         case "finetune":
             return "  ".join(f"{name} {_change(outputs['curve'], name)}" for name in outputs["curve"][0]["losses"])
+        case "sparsify":
+            before, after = outputs["weakest_quarter"]
+            return f"weakest quarter of channels {before:.3f}→{after:.3f} of the norm"
         case "prune" | "baseline":
             footprint = outputs["footprint"]
             return f"{footprint['params'] / 1e6:.2f} M params  {footprint['macs'] / 1e9:.3f} G MACs"

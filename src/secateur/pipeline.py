@@ -40,6 +40,7 @@ from secateur.stages import (
     prune,
     quantize,
     sensitivity,
+    sparsify,
 )
 from secateur.store import Store, artifact
 
@@ -61,14 +62,15 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     data, unpruned = begin(spec, tools, stage)
     stage.tell(Rung(0, 0.0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
 
-    probed = probe(unpruned, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
+    sparse = sparsified(unpruned, spec, data.data, stage)
+    probed = probe(sparse, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
     teacher = teacher_for(unpruned, spec, stage)
     unlabelled = more_pictures(teacher, spec, data.data, stage)
 
     ladder = spec.schedule.rungs()
     rungs: list[Rung] = []
     cuts: tuple[Artifact, ...] = ()
-    current = accepted = unpruned
+    current, accepted = sparse, unpruned
     refused = 0
     for number, target in enumerate(ladder, start=1):
         smaller = cut(current, unpruned, target, number, probed, spec, data.data, stage)
@@ -112,7 +114,7 @@ def sensitivities(spec: RunSpec, tools: Tools, store: Store, sinks: Sequence[Sin
     """What each group of channels costs alone, and nothing else; raises SecateurError."""
     stage = Runner(tools, store, sinks)
     data, unpruned = begin(spec, tools, stage)
-    return probe(unpruned, spec, data.data, stage)
+    return probe(sparsified(unpruned, spec, data.data, stage), spec, data.data, stage)
 
 
 def begin(spec: RunSpec, tools: Tools, stage: Runner) -> tuple[prepare.Outputs, Net]:
@@ -136,11 +138,21 @@ def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Run
     return Net(made.weights, made.footprint, score(made.weights, "baseline", None, spec, data, stage).accuracy)
 
 
-def probe(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Sensitivity:
+def sparsified(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
+    """What pruning starts from: the net after sparse training, scored; the unpruned net where there is none."""
+    if spec.sparsity is None:
+        return unpruned
+    scope = spec.scope
+    inputs = sparsify.Inputs(unpruned.weights, data, spec.sparsity, scope.head, scope.keep, spec.imgsz, spec.seed)
+    made = stage(sparsify.run, inputs, "sparse training")
+    return Net(made.weights, unpruned.footprint, score(made.weights, "sparse", None, spec, data, stage).accuracy)
+
+
+def probe(net: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Sensitivity:
     """What each group of channels costs alone."""
     looks = None if spec.importance.needs == "weights" else spec.evidence
     inputs = sensitivity.Inputs(
-        unpruned.weights, spec.importance, spec.scope.head, spec.scope.keep, spec.sensitivity, spec.imgsz, data,
+        net.weights, spec.importance, spec.scope.head, spec.scope.keep, spec.sensitivity, spec.imgsz, data,
         spec.seed, looks,
     )  # fmt: skip
     return stage(sensitivity.run, inputs, "each group alone")

@@ -189,9 +189,14 @@ class Quantizer(Protocol):
 # ---- doors: the only way to a foreign library ---------------------------------------------------
 
 
+Regularizer = Callable[["nn.Module"], Callable[[], None]]
+"""Built on the net that is trained; what it returns adds to the gradients of every step, before they are clipped."""
+
+
 @dataclass(frozen=True)
 class Lesson:
-    """What a net is fine-tuned on: a data yaml, a folder of more pictures without labels, and the net to learn from.
+    """What a net is trained on: a data yaml, a folder of more pictures without labels, the net to learn from, and what
+    is asked of the weights themselves.
 
     `kept` says which of its teacher's output channels each layer still has; layers that are not named have all.
     `unpruned` is the net that it was cut from, where layers that were left as they were are to stay so.
@@ -203,6 +208,7 @@ class Lesson:
     teacher: Path | None = None
     kept: Mapping[str, Sequence[int]] = field(default_factory=dict)
     unpruned: Path | None = None
+    regularizer: Regularizer | None = None
 
 
 class Detector(Protocol):
@@ -297,6 +303,13 @@ class Pruned:
 
 class ChannelPruner(Protocol):
     """The pruning door: knows which channels hang together."""
+
+    def norms(self, net: nn.Module, fixed: Sequence[nn.Module]) -> Sequence[Tensor]:
+        """Of each group that may be pruned, (channels,): the norm of all the weights that go with a channel."""
+
+    def regularizer(self, net: nn.Module, fixed: Sequence[nn.Module], strength: float) -> Callable[[], None]:
+        """Adds, to the gradients that lie in the net, what shrinks the channels that may be pruned: the weaker a
+        channel is in its group, the more."""
 
     def footprint(self, net: nn.Module, imgsz: int) -> Footprint:
         """Parameters and MACs of the net."""

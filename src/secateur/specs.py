@@ -137,6 +137,24 @@ class Distillation:
 
 
 @dataclass(frozen=True)
+class Sparsity:
+    """A training before anything is pruned, on labels, in which weak channels are shrunk on the way.
+
+    `strength` weighs what is added to the gradients of the loss, λ in Fang et al. 2023 (DepGraph).
+    """
+
+    strength: float
+    training: Training
+
+    def __post_init__(self) -> None:
+        require(self.strength >= 0, f"strength must be 0 or more, got {self.strength}")
+        require(self.training.epochs > 0, "training.epochs must be 1 or more; for none take sparsity=none")
+        require(
+            self.training.precision != "fp16", "training.precision must be auto, bf16 or fp32: fp16 scales gradients"
+        )
+
+
+@dataclass(frozen=True)
 class Model:
     """Where the net comes from: a checkpoint, or an architecture that is trained from scratch."""
 
@@ -234,6 +252,7 @@ class RunSpec:
     scope: Scope
     sensitivity: Probes
     schedule: Schedule
+    sparsity: Sparsity | None
     healing: Healer | None
     finetune: Training
     distillation: Distillation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from statistics import fmean
@@ -35,6 +36,7 @@ class _KeepsItsNet:
 
     training: Training | None = None
     lesson: Lesson | None = None
+    regularize: Callable[[], None] | None = None
     curve: list[Epoch]
     freeze_layer_names: list[str]
 
@@ -70,6 +72,11 @@ class _KeepsItsNet:
         self.batches_done, self.began = 0, time.monotonic()
         if self.training.freeze_batchnorm:
             _freeze_batchnorm(self.model)
+
+    def optimizer_step(self) -> None:
+        if self.regularize:
+            self.regularize()
+        super().optimizer_step()  # clips the gradients, of the loss and of the regularizer together
 
     def validate(self) -> tuple[dict[str, float], float | None]:
         return super().validate() if self.training.patience else ({}, None)

@@ -93,11 +93,13 @@ def complete(task: Task, watch: Watch) -> Trained:
 
 def _prepared(task: Task) -> Any:
     overrides = overrides_of(task.training, task.device) | _taught(task.lesson)
+    net, regularizer = copy.deepcopy(task.net), task.lesson.regularizer
+    regularize = regularizer(net) if regularizer else None  # traces the net, which leaves it in eval mode
     trainer = trainer_of(
-        copy.deepcopy(task.net), pictures(task.lesson, task.folder), overrides, task.imgsz, task.seed, task.device,
-        task.workers, task.folder,
+        net, pictures(task.lesson, task.folder), overrides, task.imgsz, task.seed, task.device, task.workers,
+        task.folder,
     )  # fmt: skip
-    trainer.training, trainer.lesson = task.training, task.lesson
+    trainer.training, trainer.lesson, trainer.regularize = task.training, task.lesson, regularize
     return trainer
 
 
