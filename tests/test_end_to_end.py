@@ -436,7 +436,7 @@ def test_sparse_training_stands_before_the_first_rung_and_is_scored(place: Place
         ("heal", "without training", 1),
         ("evaluate", "pruned", 1),
     ]
-    unpruned, sparse = (run.records[at]["outputs"]["weights"]["sha256"] for at in (1, 3))
+    unpruned, sparse = (run.records[at]["outputs"]["weights"] for at in (1, 3))
     prune, heal = run.records[5]["inputs"], run.records[6]["inputs"]
     assert (prune["weights"], prune["baseline"], heal["before"]) == (sparse, unpruned, sparse)
     assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32", "pruned-fp32"]
