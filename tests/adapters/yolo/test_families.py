@@ -89,6 +89,21 @@ def widths(net: nn.Module) -> dict[str, torch.Size]:
     return {name: values.shape for name, values in net.state_dict().items()}
 
 
+def test_sparse_training_shrinks_every_group_and_no_channel_that_stays(yolo: Yolo, unpruned: nn.Module) -> None:
+    net, pruner = copy.deepcopy(unpruned), ChannelPruner()
+    fixed = yolo.fixed_layers(net, True)
+    regularize = pruner.regularizer(net, fixed, 0.01)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+
+    regularize()
+
+    normalized = [m for layer in fixed for m in layer.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(net.get_submodule(name).weight.grad.any() for name in pruner.widths(net, fixed, IMGSZ))
+    assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
+    assert not any(layer.weight.grad.any() for layer in normalized)
+
+
 def test_it_is_pruned_to_70_percent_of_its_macs(unpruned: nn.Module, pruned: nn.Module) -> None:
     left = ChannelPruner().footprint(pruned, IMGSZ).macs / ChannelPruner().footprint(unpruned, IMGSZ).macs
 
