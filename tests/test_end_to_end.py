@@ -430,7 +430,7 @@ def test_sparse_training_stands_before_the_first_rung_and_is_scored(place: Place
         ("prepare", "data", None),
         ("baseline", "baseline", None),
         ("evaluate", "baseline", None),
-        ("sparsify", "sparse training", None),
+        ("sparsify", "sparse", None),
         ("evaluate", "sparse", None),
         ("prune", "−15% macs", 1),
         ("heal", "without training", 1),

@@ -144,7 +144,7 @@ def sparsified(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> N
         return unpruned
     scope = spec.scope
     inputs = sparsify.Inputs(unpruned.weights, data, spec.sparsity, scope.head, scope.keep, spec.imgsz, spec.seed)
-    made = stage(sparsify.run, inputs, "sparse training")
+    made = stage(sparsify.run, inputs, "sparse")
     return Net(made.weights, unpruned.footprint, score(made.weights, "sparse", None, spec, data, stage).accuracy)
 
 

@@ -45,14 +45,14 @@ def inputs(seg_checkpoint: Path, shapes: Path, recipe: Recipe) -> sparsify.Input
 
 @pytest.fixture(scope="module")
 def made(stage: Runner, inputs: sparsify.Inputs) -> sparsify.Outputs:
-    return stage(sparsify.run, inputs, "sparse training")
+    return stage(sparsify.run, inputs, "sparse")
 
 
 @pytest.fixture(scope="module")
 def control(stage: Runner, inputs: sparsify.Inputs) -> sparsify.Outputs:
     """The same training without what shrinks."""
     weak = replace(inputs, sparsity=replace(inputs.sparsity, strength=NONE))
-    return stage(sparsify.run, weak, "sparse training")
+    return stage(sparsify.run, weak, "sparse")
 
 
 def weakest(net: nn.Module, weights: Artifact, tools: Tools) -> float:
@@ -84,7 +84,7 @@ def test_what_the_weakest_quarter_holds_becomes_less_and_is_told(
 def test_each_epoch_is_told_and_a_result_that_is_there_is_not_made_again(
     made: sparsify.Outputs, stage: Runner, inputs: sparsify.Inputs
 ) -> None:
-    again = stage(sparsify.run, inputs, "sparse training")
+    again = stage(sparsify.run, inputs, "sparse")
 
     assert [epoch.epoch for epoch in made.curve] == [1, 2]
     assert again == made
@@ -101,7 +101,7 @@ def test_what_comes_out_opens_in_plain_ultralytics_and_can_be_pruned(made: spars
 def test_a_layer_that_is_kept_learns_as_without(
     inputs: sparsify.Inputs, tools: Tools, stage: Runner, made: sparsify.Outputs
 ) -> None:
-    kept = stage(sparsify.run, replace(inputs, keep=("model.0.*",)), "sparse training")
+    kept = stage(sparsify.run, replace(inputs, keep=("model.0.*",)), "sparse")
 
     def first_norm(outputs: sparsify.Outputs) -> float:
         return float(tools.detector.load(outputs.weights.path).model[0].conv.weight.norm())
