@@ -81,6 +81,7 @@ def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
         (["sparsity.strength=1"], "unknown key 'sparsity.strength'; see what there is with: secateur run --cfg job"),
         (["sparsity=group_norm", "+sparsity.strenght=1"], "unknown key 'sparsity.strenght'; there are "),
         (["sparsity=group_norm", "+sparsity.training.epoch=1"], "unknown key 'sparsity.training.epoch'; there are "),
+        (["sparsity=group_norm", "device=[cpu,cpu]"], "sparsity=group_norm trains on one device, got 2: device=cpu"),
         (["sparsity=group_norm", "~sparsity.strength"], "sparsity.strength is not set; give it on the command line: "),
         (["sparsity=group_norm", "sparsity.strength=-1"], "sparsity.strength must be 0 or more, got -1.0"),
         (["sparsity=group_norm", "sparsity.strength=x"], "sparsity.strength: expected float, got str (value: 'x')"),

@@ -268,7 +268,7 @@ def to_spec(plain: dict[str, Any]) -> RunSpec:
         spec = RunSpec(**parts, **values)
     except ValueError as error:
         raise SpecError(str(error)) from error
-    _check_batches(spec, devices.named(_device(settings["device"])))
+    _check_devices(spec, devices.named(_device(settings["device"])))
     return spec
 
 
@@ -347,9 +347,11 @@ def _device(asked: str | int | list[str | int]) -> str:
     return ",".join(map(str, asked)) if isinstance(asked, list) else str(asked)
 
 
-def _check_batches(spec: RunSpec, on: tuple[str, ...]) -> None:
+def _check_devices(spec: RunSpec, on: tuple[str, ...]) -> None:
+    if spec.sparsity and len(on) > 1:
+        raise SpecError(f"sparsity=group_norm trains on one device, got {len(on)}: device={on[0]}")
     for key, training in (("finetune", spec.finetune), ("model.training", spec.model.training)):
-        if training and training.epochs:
+        if training and not training.never:
             devices.check_divides(f"{key}.batch", training.batch, on)
 
 
