@@ -43,8 +43,9 @@ class Screen:
             self._told = time.monotonic()
             left = (self._told - self._started) * (total - done) / done
             self.console.print(
-                f"  … {self._what}: {done / total:.0%}, about {left:.0f} s left  {self._found}", highlight=False
-            )
+                f"  … {self._what}: {done / total:.0%}, about {left:.0f} s left  {self._found}",
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
 
     def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
         losses = "  ".join(f"{name} {value:.3g}" for name, value in epoch.losses.items())

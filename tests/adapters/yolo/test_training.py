@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from secateur.adapters.channel_pruning import ChannelPruner
+from secateur.adapters.yolo import checkpoint, training
 from secateur.adapters.yolo.door import Yolo
 from secateur.errors import SpecError, StageError
 from secateur.ports import Watch
@@ -271,3 +272,27 @@ def test_a_loss_that_is_no_number_is_tried_once_more_at_half_the_rate_and_then_r
 
     assert "once more from the start, at half the rate" in caplog.text
     assert (tmp_path / "wrong.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("fits", "line"),
+    [
+        (2, "8 pictures do not fit in memory at once; take finetune.batch=2"),
+        (0, "CUDA out of memory: no room; 8 pictures at a time do not fit, try finetune.batch=4"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_told_with_one_that_does(
+    fits: int, line: str, yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    def run_out_of_memory(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if layer.training and len(inputs[0]) > fits:
+            raise RuntimeError("CUDA out of memory: no room")
+
+    net = checkpoint.load(seg_checkpoint)
+    net.model[0].register_forward_pre_hook(run_out_of_memory)
+    task = training.Task(net, by_labels(shapes), recipe(), IMGSZ, 0, "cpu", 0, tmp_path / "training")
+
+    with pytest.raises(StageError) as refusal:
+        training.train(task, training.complete, unwatched)
+
+    assert str(refusal.value) == f"training failed: {line}"

@@ -25,6 +25,9 @@ from secateur.specs import Training
 
 log = logging.getLogger(__name__)
 
+NO_ROOM = ("out of memory", "can't allocate memory")
+"""How torch says it, of a GPU and of a CPU."""
+
 Trained = tuple[BaseModel, tuple[Epoch, ...]]
 """The running average of the last epoch, or of the best where `patience` asks for one, and what each epoch brought."""
 
@@ -80,6 +83,7 @@ def complete(task: Task, watch: Watch) -> Trained:
     trainer = _prepared(task)
     trainer.add_callback("on_train_start", _teller_of_earlier(watch))
     trainer.add_callback("on_train_batch_start", set_rate)
+    trainer.add_callback("on_train_batch_end", _refuse_smaller_batches)
     trainer.add_callback("on_train_batch_end", _refuse_nonsense)
     trainer.add_callback("on_train_batch_end", _reporter(watch.batch))
     trainer.add_callback("on_fit_epoch_end", _keeper(watch, task.folder))
@@ -101,6 +105,13 @@ def _prepared(task: Task) -> Any:
     )  # fmt: skip
     trainer.training, trainer.lesson, trainer.regularize = task.training, task.lesson, regularize
     return trainer
+
+
+def _refuse_smaller_batches(trainer: Any) -> None:
+    """Where a batch does not fit in a GPU's memory, Ultralytics halves it until it does, and says nothing."""
+    asked, fits = trainer.training.batch, trainer.batch_size
+    if fits < asked:
+        raise StageError(f"training failed: {asked} pictures do not fit in memory at once; take finetune.batch={fits}")
 
 
 def _refuse_nonsense(trainer: Any) -> None:
@@ -133,7 +144,7 @@ def _teller_of_earlier(watch: Watch) -> Callable[[Any], None]:
 def _why(error: Exception, batch: int) -> str:
     line = str(error).splitlines()[0]
     hint = f"; {batch} pictures at a time do not fit, try finetune.batch={max(1, batch // 2)}"
-    return f"training failed: {line}" + (hint if "out of memory" in line.lower() else "")
+    return f"training failed: {line}" + (hint if any(words in line.lower() for words in NO_ROOM) else "")
 
 
 def _taught(lesson: Lesson) -> dict[str, Any]:
