@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -16,12 +17,23 @@ from secateur.results import Epoch, Rung, RunReport, StageRecord
 REPORT_EVERY_SECONDS = 30.0
 
 
+class _Bar(Progress):
+    """With a line below it."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(f"  {self.below}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
 class Screen:
     """A sink; `progress` is what stages call while they work."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._bar: Progress | None = None
+        self._bar: _Bar | None = None
         self._what = self._found = ""
         self._started = self._told = 0.0
 
@@ -29,7 +41,7 @@ class Screen:
         self._what, self._found = f"{stage:<12}{label}", ""
         self._started = self._told = time.monotonic()
         if self.console.is_terminal:
-            self._bar = Progress(
+            self._bar = _Bar(
                 SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
                 TextColumn("left"), TimeRemainingColumn(), console=self.console, transient=True,
             )  # fmt: skip
@@ -49,9 +61,9 @@ class Screen:
 
     def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
         losses = "  ".join(f"{name} {value:.3g}" for name, value in epoch.losses.items())
-        self._found = f"epoch {epoch.epoch}/{epoch.epochs}  {losses}"
+        self._found = f"epoch {epoch.epoch}/{epoch.epochs}: {losses}"
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], description=f"{self._what}  {self._found}")
+            self._bar.below = self._found
 
     def stage_finished(self, record: StageRecord) -> None:
         self._close()
@@ -84,7 +96,7 @@ def _found(record: StageRecord) -> str:
             box, mask = (outputs["accuracy"][f"{kind}_map50_95"] for kind in ("box", "mask"))
             return f"box {box:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
         case "finetune":
-            return "  ".join(f"{name} {_change(outputs['curve'], name)}" for name in outputs["curve"][0]["losses"])
+            return f"loss {_total(outputs['curve'][0])} → {_total(outputs['curve'][-1])}"
         case "sparsify":
             before, after = outputs["weakest_quarter"]
             return f"weakest quarter of channels {before:.3f}→{after:.3f} of the norm"
@@ -97,7 +109,5 @@ def _found(record: StageRecord) -> str:
             return ""
 
 
-def _change(curve: list[dict[str, Any]], loss: str) -> str:
-    """`0.134→0.095`, or the one value of a single epoch."""
-    values = [f"{epoch['losses'][loss]:.3g}" for epoch in curve]
-    return values[0] if len(values) == 1 else f"{values[0]}→{values[-1]}"
+def _total(epoch: dict[str, Any]) -> str:
+    return f"{sum(epoch['losses'].values()):.3g}"
