@@ -82,7 +82,10 @@ def test_every_study_composes_by_the_command_in_its_head(study: Path, data: Path
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.relative_to(STUDY).with_suffix("").as_posix())
 def test_every_study_says_what_it_asks_what_it_costs_and_what_it_expects(study: Path) -> None:
-    assert list(head(study)) == ["Question", "Cost", "Expected", "Command"]
+    said = head(study)
+
+    assert list(said) == ["Question", "Cost", "Expected", "Command"]
+    assert [text for text in said.values() if text.isupper()] == []  # no word that holds a place
 
 
 def test_the_default_is_complete() -> None:

@@ -84,16 +84,21 @@ def test_a_value_out_of_range_is_refused(make: Callable[[], Any], line: str) -> 
     refused(make, line)
 
 
-def test_a_sparse_training_that_would_not_be_one_is_refused(training: Training) -> None:
-    refused(lambda: Sparsity(-0.1, training), "strength must be 0 or more, got -0.1")
-    refused(
-        lambda: Sparsity(0.1, replace(training, epochs=0)),
-        "training.epochs must be 1 or more; for none take sparsity=none",
-    )
-    refused(
-        lambda: Sparsity(0.1, replace(training, precision="fp16")),
-        "training.precision must be auto, bf16 or fp32: fp16 scales gradients",
-    )
+def test_what_only_a_rung_can_have_is_refused_before_anything_is_pruned(training: Training) -> None:
+    frozen, last = replace(training, freeze="untouched"), replace(training, last_epochs=3)
+
+    for make in (lambda t: Sparsity(0.1, t), lambda t: Model(None, "yolov8n-seg.yaml", t)):
+        refused(lambda make=make: make(frozen), "training.freeze must be none before anything is pruned, got untouched")
+        refused(lambda make=make: make(last), "training.last_epochs must be null, since it follows no rung, got 3")
+
+
+def test_the_last_rung_may_have_epochs_of_its_own(training: Training) -> None:
+    recipe = replace(training, epochs=0, last_epochs=20)
+
+    assert (recipe.of_rung(last=False).epochs, recipe.of_rung(last=True).epochs) == (0, 20)
+    assert training.of_rung(last=True).epochs == training.epochs
+    assert not recipe.never
+    assert replace(training, epochs=0).never
 
 
 def test_a_model_is_either_weights_or_a_training_from_scratch(training: Training) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from secateur.datasets.yolo_folder import YoloFolder
-from secateur.errors import StageError
+from secateur.errors import BrokenOffError, StageError
 from secateur.quantizers import fp32
 from secateur.quantizers.fp32 import Fp32
 from secateur.quantizers.int8_static import Int8Static
 from secateur.results import Artifact, Footprint
+from secateur.specs import PLACE
 from secateur.stages import prepare
-from secateur.store import PLACE, Store, artifact, artifacts, digest, digest_of
+from secateur.store import Store, artifact, artifacts, digest, digest_of
 from tests.conftest import files_no_larger_than
 
 BUILDER = """
@@ -130,6 +131,28 @@ def test_what_a_killed_process_left_behind_does_not_hinder_the_next(tmp_path: Pa
     stored = Store(tmp_path / "store").get("stage", ["same question"], Artifact, file_with("whole"))
     assert not stored.reused
     assert stored.outputs.path.read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [(BrokenOffError("killed"), True), (KeyboardInterrupt(), True), (StageError("wrong"), False)]
+)
+def test_what_a_stage_had_is_kept_where_it_was_broken_off_and_can_go_on(
+    error: BaseException, kept: bool, tmp_path: Path
+) -> None:
+    found: list[bool] = []
+
+    def make(out: Path) -> Artifact:
+        found.append((out / "epoch").exists())
+        (out / "epoch").write_text("3")
+        if len(found) == 1:
+            raise error
+        return artifact(out / "epoch")
+
+    with pytest.raises(type(error)):
+        Store(tmp_path).get("stage", [1], Artifact, make, resumes=True)
+    Store(tmp_path).get("stage", [1], Artifact, make, resumes=True)
+
+    assert found == [False, kept]
 
 
 # ---- what is in a key -----------------------------------------------------------------------------

@@ -348,10 +348,13 @@ def _device(asked: str | int | list[str | int]) -> str:
 
 
 def _check_devices(spec: RunSpec, on: tuple[str, ...]) -> None:
+    """What a training asks of its devices."""
     if spec.sparsity and len(on) > 1:
         raise SpecError(f"sparsity=group_norm trains on one device, got {len(on)}: device={on[0]}")
     for key, training in (("finetune", spec.finetune), ("model.training", spec.model.training)):
         if training and not training.never:
+            if training.precision == "fp16" and on[0] == "cpu":
+                raise SpecError(f"{key}.precision=fp16 needs a GPU; take bf16, fp32 or auto on the CPU")
             devices.check_divides(f"{key}.batch", training.batch, on)
 
 

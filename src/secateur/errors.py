@@ -4,6 +4,7 @@ SecateurError
 ├── SpecError       what was asked for cannot be (exit code 2)
 ├── GraphError      the net cannot be pruned as asked
 ├── StageError      a stage could not do its work
+│   └── BrokenOffError  it was broken off from outside, and can go on from where it was
 ├── ExportError     a model file could not be written or read back
 └── TrackingError   the tracking server did not take a result (the records still hold it)
 """
@@ -23,6 +24,10 @@ class GraphError(SecateurError):
 
 class StageError(SecateurError):
     """A stage could not do its work."""
+
+
+class BrokenOffError(StageError):
+    """A stage was broken off from outside; where it can go on, what it has is kept."""
 
 
 class ExportError(SecateurError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from secateur.bootstrap import DRAWS
 from secateur.edge.fingerprint import fingerprint
-from secateur.ports import Quantizer, Sink, Tools
+from secateur.ports import Detector, Quantizer, Sink, Tools
 from secateur.quantizers.fp32 import Fp32
 from secateur.results import (
     BASELINE,
@@ -57,14 +57,14 @@ class Net:
 def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Sequence[Sink]) -> RunReport:
     """The whole method; raises SecateurError where a stage cannot do its work."""
     started = time.perf_counter()
-    stage = Runner(tools, store, sinks)
+    stage, spec = Runner(tools, store, sinks), settled(spec, tools.detector)
 
     data, unpruned = begin(spec, tools, stage)
+    teacher = teacher_for(unpruned, spec, stage)
     stage.tell(Rung(0, 0.0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
 
     sparse = sparsified(unpruned, spec, data.data, stage)
     probed = probe(sparse, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
-    teacher = teacher_for(unpruned, spec, stage)
     unlabelled = more_pictures(teacher, spec, data.data, stage)
 
     ladder = spec.schedule.rungs()
@@ -112,9 +112,19 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
 
 def sensitivities(spec: RunSpec, tools: Tools, store: Store, sinks: Sequence[Sink]) -> Sensitivity:
     """What each group of channels costs alone, and nothing else; raises SecateurError."""
-    stage = Runner(tools, store, sinks)
+    stage, spec = Runner(tools, store, sinks), settled(spec, tools.detector)
     data, unpruned = begin(spec, tools, stage)
     return probe(sparsified(unpruned, spec, data.data, stage), spec, data.data, stage)
+
+
+def settled(spec: RunSpec, detector: Detector) -> RunSpec:
+    """With what its trainings leave to the device decided, since that is part of what comes of them."""
+    model, sparsity = spec.model, spec.sparsity
+    if model.training:
+        model = replace(model, training=detector.settled(model.training))
+    if sparsity:
+        sparsity = replace(sparsity, training=detector.settled(sparsity.training))
+    return replace(spec, model=model, sparsity=sparsity, finetune=detector.settled(spec.finetune))
 
 
 def begin(spec: RunSpec, tools: Tools, stage: Runner) -> tuple[prepare.Outputs, Net]:
@@ -133,7 +143,9 @@ def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Run
         inputs = baseline.Inputs(spec.imgsz, weights=artifact(weights))
     else:
         model = spec.model
-        inputs = baseline.Inputs(spec.imgsz, None, model.architecture, model.training, data, spec.seed)
+        inputs = baseline.Inputs(
+            spec.imgsz, None, model.architecture, model.training, data, spec.seed, stage.tools.detector.processes
+        )
     made = stage(baseline.run, inputs, "baseline")
     return Net(made.weights, made.footprint, score(made.weights, "baseline", None, spec, data, stage).accuracy)
 
@@ -213,7 +225,7 @@ def recover(
     inputs = finetune.Inputs(
         pruned.weights, data, training, spec.distillation, spec.imgsz, spec.seed,
         teacher if spec.distillation.has_teacher else None, unlabelled, cuts if spec.distillation.neck else (),
-        unpruned if training.freeze == "untouched" else None,
+        unpruned if training.freeze == "untouched" else None, stage.tools.detector.processes,
     )  # fmt: skip
     made = stage(finetune.run, inputs, "fine-tuning", rung)
     return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage).accuracy)

@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Watch:
-    """Who follows a training: `batch` hears of each one as (done, total), `epoch` of each epoch, also of those
+    """Who follows a training: `batch` hears of each batch as (done, total), `epoch` of each epoch, also of those
     that were done before a training that was killed went on."""
 
     batch: Progress
@@ -213,6 +213,13 @@ class Lesson:
 
 class Detector(Protocol):
     """The YOLO door: builds, trains, scores and exports nets."""
+
+    @property
+    def processes(self) -> int:
+        """How many train a net together, each on its share of a batch."""
+
+    def settled(self, training: Training) -> Training:
+        """The same with the precision that `auto` is on this device."""
 
     def resolve_weights(self, key: str, weights: str) -> Path:
         """A local checkpoint, downloaded where it is a published name; raises StageError where what a person set as

@@ -84,6 +84,13 @@ class Training:
         return not (self.epochs or self.last_epochs)
 
 
+def require_alone(training: Training) -> None:
+    """Raises ValueError where a training that follows no rung is set up as one that does."""
+    require(training.freeze == "none", f"training.freeze must be none before anything is pruned, got {training.freeze}")
+    last = training.last_epochs
+    require(last is None, f"training.last_epochs must be null, since it follows no rung, got {last}")
+
+
 DENSE = ("classes", "boxes", "coefficients", "prototypes", "masks", "neck")
 """Terms of a distillation that need no label."""
 OWN = ("coefficients", "prototypes", "neck")
@@ -148,6 +155,7 @@ class Sparsity:
 
     def __post_init__(self) -> None:
         require(self.strength >= 0, f"strength must be 0 or more, got {self.strength}")
+        require_alone(self.training)
         require(self.training.epochs > 0, "training.epochs must be 1 or more; for none take sparsity=none")
         require(
             self.training.precision != "fp16", "training.precision must be auto, bf16 or fp32: fp16 scales gradients"
@@ -168,6 +176,8 @@ class Model:
             (self.weights is not None) != from_scratch,
             "either weights, or an architecture and a training to start from scratch, must be given",
         )
+        if self.training:
+            require_alone(self.training)
 
 
 @dataclass(frozen=True)
@@ -270,5 +280,9 @@ class RunSpec:
             f"max_map_drop must be in (0, 1], got {self.max_map_drop}",
         )
         require(self.patience >= 0, f"patience must be 0 or more rungs, got {self.patience}")
+        require(
+            self.sparsity is None or self.finetune.freeze == "none" or self.finetune.never,
+            "finetune.freeze must be none with sparsity, which changes every layer, got untouched",
+        )
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

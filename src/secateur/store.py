@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from filelock import FileLock
 
-from secateur.errors import StageError
+from secateur.errors import BrokenOffError, StageError
 from secateur.results import Artifact
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,8 @@ class Store:
             entry.parent.mkdir(parents=True, exist_ok=True)
             out.rename(entry)
         except BaseException as error:
-            if isinstance(error, Exception) or not resumes:  # what was interrupted may go on
+            interrupted = isinstance(error, BrokenOffError) or not isinstance(error, Exception)
+            if not (interrupted and resumes):
                 shutil.rmtree(out, ignore_errors=True)
             raise
         return Stored(_decode(plain, kind, entry), entry.name, reused=False, seconds=seconds)

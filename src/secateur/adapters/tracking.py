@@ -111,7 +111,7 @@ class _Run:
         self.id = run_id
         self._client = client
         self._rungs: set[int] = set()
-        self._epochs: set[tuple[str, int]] = set()
+        self._epochs: dict[tuple[str, int], Any] = {}
 
     def log_params(self, params: Mapping[str, Setting]) -> None:
         for part in _batches([_mlflow().entities.Param(name, typed(value)) for name, value in params.items()]):
@@ -129,12 +129,12 @@ class _Run:
             self.log_epoch(record["label"], record["rung"], epoch, finished)
 
     def log_epoch(self, label: str, rung: int | None, epoch: Mapping[str, Any], at: int) -> None:
-        """`train/rung_1/classes_loss`, with the epoch as the step; once."""
+        """`train/rung_1/classes_loss`, the epoch is the step; once, unless another attempt had other losses."""
         group = f"train/{label if rung is None else f'rung_{rung}'}"
-        if (group, epoch["epoch"]) not in self._epochs:
+        if self._epochs.get((group, epoch["epoch"])) != epoch["losses"]:
             losses = {f"{group}/{name}_loss": value for name, value in epoch["losses"].items()}
             self._log_metrics(losses | {f"{group}/learning_rate": epoch["learning_rate"]}, epoch["epoch"], at)
-            self._epochs.add((group, epoch["epoch"]))
+            self._epochs[group, epoch["epoch"]] = epoch["losses"]
 
     def log_rung(self, rung: Mapping[str, Any]) -> None:
         if rung["rung"] not in self._rungs:

@@ -1,4 +1,4 @@
-"""Labels for pictures that have none: what the unpruned net finds in them and is sure enough of."""
+"""Labels for pictures that have none: what the teacher finds in them and is sure enough of."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     )
     if not found:
         raise StageError(
-            f"dataset.unlabelled: the unpruned net is sure of nothing there at distillation.confidence="
+            f"dataset.unlabelled: the teacher is sure of nothing there at distillation.confidence="
             f"{inputs.confidence:g}; lower it"
         )
     return Outputs(artifact(folder), found)

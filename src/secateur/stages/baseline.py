@@ -26,6 +26,7 @@ class Inputs:
     training: Training | None = None
     data: Artifact | None = None
     seed: int | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ RESUMES = True
 @dataclass(frozen=True)
 class Inputs:
     """`teacher` and `unlabelled` pictures are there where the distillation needs them; `cuts` are the channels that
-    each rung so far left, where it compares the neck's, `unpruned` is there where layers that it shares are frozen."""
+    each rung so far left, where it compares the neck's, `unpruned` is there where layers that it shares are frozen.
+    `processes` divide each batch, each with its own BatchNorm and count of objects."""
 
     weights: Artifact
     data: Artifact
@@ -32,6 +33,7 @@ class Inputs:
     unlabelled: Artifact | None = None
     cuts: tuple[Artifact, ...] = ()
     unpruned: Artifact | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True)

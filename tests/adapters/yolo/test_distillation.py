@@ -12,6 +12,7 @@ from torch import nn
 from secateur.adapters.yolo.distillation import DenseCriterion, channels_read
 from secateur.adapters.yolo.door import Yolo
 from secateur.datasets.shapes import Shapes
+from secateur.errors import StageError
 from secateur.ports import Lesson
 from secateur.specs import Distillation
 from tests.conftest import IMGSZ, Recipe, pictures, prune, random_checkpoint, unwatched, watching
@@ -119,7 +120,9 @@ def test_the_neck_is_compared_on_the_channels_that_are_left(yolo: Yolo, seg_chec
     last = taught.model[-1].f[0]
     kept = {f"model.{last}.conv": [1, 5, 6]}
     own = {**aim, "feats": [aim["feats"][0][:, [1, 5, 6]], *aim["feats"][1:]]}
-    channels = channels_read(taught, taught, kept)
+    narrow = yolo.load(seg_checkpoint)
+    narrow.model[-1].cv2[0][0].conv.in_channels = 3
+    channels = channels_read(narrow, taught, kept)
     criterion = DenseCriterion(taught, Distillation(labels=0.0, neck=1.0), no_labels, channels)
 
     same = float(criterion._losses(own, aim)["neck"])
@@ -163,6 +166,32 @@ def test_a_pruned_net_learns_from_pictures_without_labels(
     teacher, after = yolo.load(trained_checkpoint), yolo.load(tmp_path / "out.pt")
     assert batches[-1] == (28, 28)  # 32 + 24 pictures in batches of 8, four times
     assert away(after, teacher, pictures(4)) < 0.8 * away(copy.deepcopy(before), teacher, pictures(4))
+
+
+def test_early_stop_looks_at_the_dense_losses_of_the_validation_pictures(
+    yolo: Yolo, trained_checkpoint: Path, easy_shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    yolo.save(prune(yolo, yolo.load(trained_checkpoint), target=0.2), tmp_path / "pruned.pt")
+    lesson = Lesson(easy_shapes, replace(DENSE, neck=0.0), teacher=trained_checkpoint)
+
+    curve = yolo.finetune(
+        tmp_path / "pruned.pt", lesson, recipe(epochs=2, patience=2), IMGSZ, 0, tmp_path / "out.pt", unwatched
+    )
+
+    assert len(curve) == 2
+    assert (tmp_path / "out.pt").stat().st_size < 1.5 * (tmp_path / "pruned.pt").stat().st_size  # no teacher in it
+
+
+def test_masks_alone_teach_a_detector_nothing(yolo: Yolo, detect_checkpoint: Path) -> None:
+    with pytest.raises(StageError, match="a detector has no masks to learn from"):
+        losses(yolo, detect_checkpoint, yolo.load(detect_checkpoint), Distillation(labels=0.0, masks=1.0))
+
+
+def test_a_neck_whose_channels_are_not_known_is_refused(yolo: Yolo, trained_checkpoint: Path) -> None:
+    pruned = prune(yolo, yolo.load(trained_checkpoint), target=0.3)
+
+    with pytest.raises(StageError, match="which channels this net's neck still has is not known"):
+        channels_read(pruned, yolo.load(trained_checkpoint), {})
 
 
 def test_ultralytics_own_distillation_keeps_the_pruned_net(

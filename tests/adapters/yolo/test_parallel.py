@@ -16,7 +16,7 @@ import torch
 
 from secateur.adapters.yolo import devices, worker
 from secateur.adapters.yolo.door import Yolo
-from secateur.errors import SpecError, StageError
+from secateur.errors import BrokenOffError, SpecError, StageError
 from secateur.ports import Lesson, Watch
 from secateur.specs import Distillation
 from tests.conftest import IMGSZ, Recipe, by_labels, unwatched, watching
@@ -24,7 +24,7 @@ from tests.conftest import IMGSZ, Recipe, by_labels, unwatched, watching
 if TYPE_CHECKING:
     from torch import Tensor
 
-DENSE = Distillation(labels=0.0, classes=1.0, boxes=1.0, coefficients=1.0, prototypes=1.0)
+DENSE = Distillation(labels=0.0, classes=1.0, boxes=1.0, coefficients=1.0, prototypes=1.0, masks=1.0)
 PLAIN = {"precision": "fp32", "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.0, "scale": 0.0, "fliplr": 0.0}
 
 
@@ -81,13 +81,13 @@ def test_a_pruned_net_is_trained_by_two_processes_that_share_each_batch(
 def test_two_processes_learn_from_the_unpruned_net_on_pictures_without_labels(
     two: Yolo, pruned_checkpoint: Path, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    lesson = Lesson(shapes, DENSE, shapes.parent / "images" / "val", seg_checkpoint)
+    lesson = Lesson(shapes, DENSE, shapes.parent / "images" / "val", seg_checkpoint, unpruned=seg_checkpoint)
     batches: list[tuple[int, int]] = []
 
     (epoch,) = two.finetune(pruned_checkpoint, lesson, recipe(), IMGSZ, 0, tmp_path / "out.pt", watching(batches))
 
     assert batches[-1] == (3, 3)  # 16 + 8 pictures
-    assert sorted(epoch.losses) == ["boxes", "classes", "coefficients", "prototypes"]
+    assert sorted(epoch.losses) == ["boxes", "classes", "coefficients", "masks", "prototypes"]
     assert shapes_of(two, tmp_path / "out.pt") == shapes_of(two, pruned_checkpoint)
     assert (weights(two, tmp_path / "out.pt") - weights(two, pruned_checkpoint)).abs().max() > 1e-4
 
@@ -181,7 +181,7 @@ def test_a_process_that_is_killed_ends_the_training_in_one_line(
     job = (pruned_checkpoint, by_labels(shapes), recipe(epochs=50), IMGSZ, 0, tmp_path / "out.pt")
 
     with pytest.raises(
-        StageError, match=r"^training failed: process . of the training ended with exit code -9; more in "
+        BrokenOffError, match=r"^training broken off: SIGKILL ended process .; the same command goes on"
     ):
         two.finetune(*job, Watch(kill_one, lambda epoch: None))
 

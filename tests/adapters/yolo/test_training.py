@@ -16,7 +16,7 @@ from secateur.adapters.yolo import checkpoint, training
 from secateur.adapters.yolo.door import Yolo
 from secateur.errors import SpecError, StageError
 from secateur.ports import Watch
-from tests.conftest import IMGSZ, Recipe, by_labels, no_progress, unwatched, watching
+from tests.conftest import IMGSZ, Recipe, by_labels, no_progress, random_checkpoint, unwatched, watching
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -227,10 +227,13 @@ def kill_after(batches: int) -> Callable[[int, int], None]:
     return progress
 
 
-@pytest.mark.parametrize("patience", [0, 5])
+@pytest.mark.parametrize(
+    ("architecture", "patience"), [("yolov8n-seg.yaml", 0), ("yolov8n-seg.yaml", 5), ("yolo26n.yaml", 0)]
+)
 def test_a_training_that_was_killed_ends_where_an_unbroken_one_does(
-    patience: int, yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+    architecture: str, patience: int, yolo: Yolo, shapes: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
+    seg_checkpoint = random_checkpoint(architecture, tmp_path / "net.pt", yolo, shapes)
     training = recipe(epochs=4, patience=patience)  # two batches an epoch
     unbroken = tune(yolo, seg_checkpoint, shapes, training, tmp_path / "unbroken.pt")
     seen: list[int] = []
@@ -258,6 +261,15 @@ def test_a_training_that_was_killed_ends_where_an_unbroken_one_does(
     assert [path.name for path in tmp_path.iterdir() if "broken" in path.name and path.suffix != ".pt"] == []
 
 
+def test_a_checkpoint_that_was_trained_in_bf16_lies_as_plain_ultralytics_wants_it(
+    yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    tuned = tune(yolo, seg_checkpoint, shapes, recipe(precision="bf16"), tmp_path / "out.pt")
+
+    assert largest_change(convolutions(yolo.load(seg_checkpoint)), convolutions(tuned)) > 1e-4
+    assert all(values.is_contiguous() for values in tuned.state_dict().values())
+
+
 def test_a_loss_that_is_no_number_is_tried_once_more_at_half_the_rate_and_then_refused(
     yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -277,7 +289,7 @@ def test_a_loss_that_is_no_number_is_tried_once_more_at_half_the_rate_and_then_r
 @pytest.mark.parametrize(
     ("fits", "line"),
     [
-        (2, "8 pictures do not fit in memory at once; take finetune.batch=2"),
+        (2, "8 pictures do not fit in memory; take finetune.batch=2"),
         (0, "CUDA out of memory: no room; 8 pictures at a time do not fit, try finetune.batch=4"),
     ],
 )

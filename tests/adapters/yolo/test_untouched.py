@@ -11,6 +11,7 @@ from secateur.adapters.yolo.door import Yolo
 from secateur.adapters.yolo.unroll import unroll
 from secateur.adapters.yolo.untouched import untouched
 from secateur.budgets import counted
+from secateur.errors import StageError
 from secateur.importances.magnitude import Magnitude
 from secateur.ports import Budget, Lesson
 from secateur.specs import Distillation, Scope
@@ -54,12 +55,13 @@ def test_a_cut_in_one_branch_of_the_head_touches_that_branch_alone(yolo: Yolo, s
     assert touched == {f"model.{head.i}.cv3.1"}
 
 
+@pytest.mark.parametrize("distillation", [Distillation(), Distillation(features=6.0)], ids=["labels", "features"])
 def test_untouched_layers_keep_their_weights_and_statistics_while_the_others_learn(
-    yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+    distillation: Distillation, yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     unpruned = yolo.load(seg_checkpoint)
     yolo.save(prune_head(yolo, unpruned), tmp_path / "pruned.pt")
-    lesson = Lesson(shapes, Distillation(), unpruned=seg_checkpoint)
+    lesson = Lesson(shapes, distillation, teacher=seg_checkpoint, unpruned=seg_checkpoint)
 
     yolo.finetune(tmp_path / "pruned.pt", lesson, recipe(), IMGSZ, 0, tmp_path / "out.pt", unwatched)
 
@@ -69,3 +71,13 @@ def test_untouched_layers_keep_their_weights_and_statistics_while_the_others_lea
     assert {name.split(".")[1] for name in kept} >= {str(number) for number in range(len(unpruned.model) - 1)}
     assert [name for name in changed if name.startswith(kept) and "num_batches" not in name] == []
     assert any(name.startswith(f"model.{unpruned.model[-1].i}.cv3") for name in changed)
+
+
+def test_a_net_that_lost_nothing_has_nothing_to_learn(
+    yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    yolo.save(yolo.load(seg_checkpoint), tmp_path / "whole.pt")
+    lesson = Lesson(shapes, Distillation(), unpruned=seg_checkpoint)
+
+    with pytest.raises(StageError, match="^finetune.freeze=untouched leaves nothing to learn"):
+        yolo.finetune(tmp_path / "whole.pt", lesson, recipe(), IMGSZ, 0, tmp_path / "out.pt", unwatched)

@@ -29,7 +29,7 @@ def load(weights: Path) -> BaseModel:
 
 def save(net: BaseModel, out: Path, imgsz: int | None = None) -> None:
     """Writes the net in FP16, as Ultralytics stores them, without a trace of where and when it was trained."""
-    stripped = copy.deepcopy(net).cpu().half()
+    stripped = copy.deepcopy(net).cpu().half().to(memory_format=torch.contiguous_format)
     stripped.criterion = None
     args = {"task": net.task, "mode": "train", "model": None, "data": None} | ({"imgsz": imgsz} if imgsz else {})
     stripped.args = args

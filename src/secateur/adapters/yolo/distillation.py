@@ -18,7 +18,8 @@ from torch.nn import functional
 from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils.tal import dist2bbox, make_anchors
 
-from secateur.specs import Distillation
+from secateur.errors import StageError
+from secateur.specs import DENSE, Distillation
 
 Criterion = Callable[[Any, dict[str, Any]], tuple[Tensor, dict[str, Tensor]]]
 """Raw predictions and a batch -> the losses, and the same by name, without gradients."""
@@ -39,10 +40,18 @@ class DenseCriterion:
         self.teacher, self.weights, self.ordinary = teacher.eval(), weights, ordinary
         self.teacher.model[-1].training = True  # of the head alone: it then gives its raw predictions
         self.channels = channels
+        known = DENSE if hasattr(teacher.model[-1], "proto") else ("classes", "boxes", "neck")
+        if not any(getattr(weights, name) for name in ("labels", *known)):
+            raise StageError("distillation: a detector has no masks to learn from; weigh classes, boxes or neck")
+
+    def update(self) -> None:
+        """After each epoch: a YOLO26's own criterion moves from one branch of its head to the other."""
+        if hasattr(self.ordinary, "update"):
+            self.ordinary.update()
 
     def __call__(self, predictions: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():
-            wanted = self.teacher(batch["img"])
+            wanted = self.teacher(batch["img"].float())
         with torch.autocast(batch["img"].device.type, enabled=False):
             losses = self._losses(predictions, wanted)
         if self.weights.labels:
@@ -74,8 +83,10 @@ class DenseCriterion:
         return {name: term() for name, term in terms.items() if getattr(self.weights, name)}
 
 
-def _branches(predictions: dict[str, Any]) -> list[dict[str, Any]]:
+def _branches(predictions: Any) -> list[dict[str, Any]]:
     """In FP32; a YOLO26 trains two, of which one ships and the other alone reaches the rest of the net."""
+    if isinstance(predictions, tuple):  # of a net that is scored: what it would ship, and the raw predictions
+        predictions = predictions[1]
     branches = [predictions["one2many"], predictions["one2one"]] if "one2many" in predictions else [predictions]
     return [{name: _full(value) for name, value in branch.items()} for branch in branches]
 
@@ -166,8 +177,12 @@ def _inside(boxes: Tensor, size: Sequence[int], finest: Sequence[int], head: nn.
 
 def channels_read(net: BaseModel, teacher: BaseModel, kept: Mapping[str, Sequence[int]]) -> list[Sequence[int]]:
     """Which channels of its teacher's maps the net's head still reads, map by map."""
-    widths = [branch[0].conv.in_channels for branch in teacher.model[-1].cv2]
-    return [kept.get(f"model.{layer}.conv", range(width)) for layer, width in zip(net.model[-1].f, widths, strict=True)]
+    widths, own = ([branch[0].conv.in_channels for branch in some.model[-1].cv2] for some in (teacher, net))
+    read = zip(net.model[-1].f, widths, strict=True)
+    found = [kept.get(f"model.{layer}.conv", range(width)) for layer, width in read]
+    if [len(channels) for channels in found] != own:
+        raise StageError("distillation.neck: which channels this net's neck still has is not known; set it to 0")
+    return found
 
 
 def student_of(net: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ultralytics import YOLO
 from ultralytics.data.utils import check_det_dataset
 from ultralytics.utils import YAML
 
-from secateur.adapters.yolo import checkpoint, devices, gradients, parallel, scoring, training
+from secateur.adapters.yolo import checkpoint, devices, gradients, parallel, precision, scoring, training
 from secateur.adapters.yolo.annotation import annotate
 from secateur.adapters.yolo.fixed import output_layers, unprunable_layers
 from secateur.adapters.yolo.flow import flow
@@ -37,6 +38,13 @@ class Yolo:
     def __init__(self, device: str, workers: int, folder: Path) -> None:
         self.devices = devices.check_there(device)
         self.device, self.workers, self.folder = self.devices[0], workers, folder
+
+    @property
+    def processes(self) -> int:
+        return len(self.devices)
+
+    def settled(self, training: Training) -> Training:
+        return replace(training, precision=precision.settled(training.precision, self.device))
 
     def dataset(self, name: str) -> Path:
         """The data yaml of a data set that Ultralytics publishes, downloaded where it is missing."""
@@ -85,18 +93,19 @@ class Yolo:
             net = training.build(architecture, data, seed)
         except FileNotFoundError as error:
             raise SpecError(f"model.architecture: Ultralytics has no {architecture!r}") from error
-        return self._train(net, Lesson(data, Distillation()), recipe, imgsz, seed, out, watch)
+        return self._train("model.training", net, Lesson(data, Distillation()), recipe, imgsz, seed, out, watch)
 
     def finetune(
         self, weights: Path, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
     ) -> tuple[Epoch, ...]:
-        return self._train(checkpoint.load(weights), lesson, recipe, imgsz, seed, out, watch)
+        key = "sparsity.training" if lesson.regularizer else "finetune"
+        return self._train(key, checkpoint.load(weights), lesson, recipe, imgsz, seed, out, watch)
 
     def _train(
-        self, net: nn.Module, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
+        self, key: str, net: nn.Module, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
     ) -> tuple[Epoch, ...]:
         folder = out.with_suffix(".training")
-        task = training.Task(net, lesson, recipe, imgsz, seed, self.device, self.workers, folder)
+        task = training.Task(net, lesson, recipe, imgsz, seed, self.device, self.workers, folder, key)
         several = partial(parallel.complete, self.devices)
         trained, curve = training.train(task, several if len(self.devices) > 1 else training.complete, watch)
         shutil.rmtree(folder)

@@ -24,7 +24,7 @@ from torch.distributed import TCPStore
 from secateur.adapters.yolo import habits, ranks, worker
 from secateur.adapters.yolo.devices import check_divides
 from secateur.adapters.yolo.training import DivergedError, Task, Trained, pictures
-from secateur.errors import SpecError, StageError
+from secateur.errors import BrokenOffError, SpecError, StageError
 from secateur.ports import Watch
 from secateur.results import Epoch
 
@@ -33,7 +33,7 @@ ERRORS = {kind.__name__: kind for kind in (DivergedError, SpecError, StageError)
 
 def complete(devices: tuple[str, ...], task: Task, watch: Watch) -> Trained:
     """One attempt, as `training.complete`; the batch is that of all devices together."""
-    check_divides("finetune.batch", task.training.batch, devices)
+    check_divides(f"{task.key}.batch", task.training.batch, devices)
     task.folder.mkdir(exist_ok=True)
     (task.folder / "results.csv").unlink(missing_ok=True)  # of a training that was killed: each process would delete it
     lesson = replace(task.lesson, data=pictures(task.lesson, task.folder), unlabelled=None)  # written once, not by each
@@ -54,26 +54,28 @@ def _follow(told: IO[str], running: int, watch: Watch, folder: Path) -> None:
         elif what == "epoch":
             watch.epoch(Epoch(**values))
         elif what == "failed":
-            failure = failure or _failure(values["kind"], values["line"], folder)
+            failure = failure or _failure(values["kind"], values["line"])
         else:
             _check_end(values["rank"], values["code"], failure, folder)
             running -= 1
 
 
-def _failure(kind: str, line: str, folder: Path) -> Exception:
-    return ERRORS[kind](line) if kind in ERRORS else _unforeseen(f"{kind}: {line}", folder)
+def _failure(kind: str, line: str) -> Exception:
+    return ERRORS[kind](line) if kind in ERRORS else StageError(f"training failed: {kind}: {line}")
 
 
 def _check_end(rank: int, code: int, failure: Exception | None, folder: Path) -> None:
     """Raises what was told, except where a process was killed: the others then only tell that they miss it."""
-    if code < 0 or (code and not failure):
-        raise _unforeseen(f"process {rank} of the training ended with exit code {code}", folder)
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise BrokenOffError(
+            f"training broken off: {name} ended process {rank}; the same command goes on after the last whole epoch"
+        )
+    if code and not failure:
+        said = (folder / f"worker-{rank}.log").read_text().splitlines() or [f"exit code {code}"]
+        raise StageError(f"training failed: process {rank} ended: {said[-1]}")
     if failure:
         raise failure
-
-
-def _unforeseen(reason: str, folder: Path) -> StageError:
-    return StageError(f"training failed: {reason}; more in {folder}/worker-*.log")
 
 
 @contextmanager

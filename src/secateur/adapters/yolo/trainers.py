@@ -18,10 +18,11 @@ from ultralytics.utils import RANK, WORLD_SIZE
 from ultralytics.utils.torch_utils import ModelEMA, unwrap_model
 
 from secateur.adapters.yolo import checkpoint, ranks, unfinished
-from secateur.adapters.yolo.distillation import DenseCriterion, channels_read
-from secateur.adapters.yolo.precision import autocast_name
+from secateur.adapters.yolo.distillation import DenseCriterion, channels_read, student_of
+from secateur.adapters.yolo.precision import settled
 from secateur.adapters.yolo.unroll import unroll
 from secateur.adapters.yolo.untouched import untouched
+from secateur.errors import StageError
 from secateur.ports import Lesson
 from secateur.results import Epoch
 from secateur.specs import Training
@@ -48,24 +49,32 @@ class _KeepsItsNet:
         self.curve, self.batches_done = [], 0
         if self.amp:  # bf16 is a fifth faster so, on the CPU too
             self.model.to(memory_format=torch.channels_last)
-        if self.lesson and self.lesson.unpruned:
-            self._keep(untouched(unwrap_model(self.model), unroll(checkpoint.load(self.lesson.unpruned))))
-        if self.training:
-            self.ema = ModelEMA(self.model, self.training.ema_decay, self.training.ema_tau)
-            unfinished.take_up(self, self.save_dir)
-        if self.lesson and self.lesson.distillation.dense:  # after the average was made, which needs no teacher
-            assert self.lesson.teacher
-            net, teacher = unwrap_model(self.model), checkpoint.load(self.lesson.teacher).to(self.device)
-            teacher.to(memory_format=torch.channels_last)
-            channels = channels_read(net, teacher, self.lesson.kept)
-            net.criterion = DenseCriterion(teacher, self.lesson.distillation, net.init_criterion(), channels)
+        if not self.training or not self.lesson:
+            return
+        if self.lesson.unpruned:
+            self._freeze_untouched(self.lesson.unpruned)
+        self.ema = ModelEMA(self.model, self.training.ema_decay, self.training.ema_tau)
+        if self.lesson.distillation.dense:  # after the average was made, which needs no teacher
+            self._learn_from_teacher(self.lesson)
+        unfinished.take_up(self, self.save_dir)
 
-    def _keep(self, paths: list[str]) -> None:
+    def _freeze_untouched(self, unpruned: Path) -> None:
         """These layers do not learn; Ultralytics leaves the BatchNorm of those in its list alone too."""
-        self.freeze_layer_names = [*self.freeze_layer_names, *(f"{path}." for path in paths)]
-        for name, parameter in unwrap_model(self.model).named_parameters():
-            if any(name.startswith(f"{path}.") for path in paths):
+        net = student_of(unwrap_model(self.model))
+        paths = tuple(f"{path}." for path in untouched(net, unroll(checkpoint.load(unpruned))))
+        self.freeze_layer_names = [*self.freeze_layer_names, *paths]
+        for name, parameter in net.named_parameters():
+            if name.startswith(paths):
                 parameter.requires_grad = False
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise StageError("finetune.freeze=untouched leaves nothing to learn: no layer lost a channel; take none")
+
+    def _learn_from_teacher(self, lesson: Lesson) -> None:
+        assert lesson.teacher
+        net, teacher = unwrap_model(self.model), checkpoint.load(lesson.teacher).to(self.device)
+        teacher.to(memory_format=torch.channels_last)
+        channels = channels_read(net, teacher, lesson.kept) if lesson.distillation.neck else ()
+        net.criterion = DenseCriterion(teacher, lesson.distillation, net.init_criterion(), channels)
 
     def _model_train(self) -> None:
         super()._model_train()
@@ -79,7 +88,14 @@ class _KeepsItsNet:
         super().optimizer_step()  # clips the gradients, of the loss and of the regularizer together
 
     def validate(self) -> tuple[dict[str, float], float | None]:
-        return super().validate() if self.training.patience else ({}, None)
+        """Only where `patience` asks; the average, which is what is scored, has the criterion for that long."""
+        if not self.training.patience:
+            return {}, None
+        self.ema.ema.criterion = unwrap_model(self.model).criterion
+        try:
+            return super().validate()
+        finally:
+            self.ema.ema.criterion = None
 
     def final_eval(self) -> None:
         """Left out: the evaluate stage scores."""
@@ -119,9 +135,10 @@ def trainer_of(
 def overrides_of(training: Training, device: str) -> dict[str, Any]:
     """The settings under Ultralytics' names."""
     settings = {field.name: getattr(training, field.name) for field in fields(Training) if field.name not in OURS}
+    precision = settled(training.precision, device)
     settings["close_mosaic"] = min(training.close_mosaic, training.epochs)
     return settings | {
-        "amp": autocast_name(training.precision, device),
+        "amp": False if precision == "fp32" else precision,
         "nbs": training.batch,  # no accumulation: each batch is a step
         "warmup_bias_lr": 0.0,  # the default 0.1 throws a pretrained net's biases away
         "val": bool(training.patience),

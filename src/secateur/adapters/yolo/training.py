@@ -34,7 +34,10 @@ Trained = tuple[BaseModel, tuple[Epoch, ...]]
 
 @dataclass(frozen=True)
 class Task:
-    """A training; `folder` holds what an unfinished one needs to go on, and where it does already, it goes on."""
+    """A training; `folder` holds what an unfinished one needs to go on, and where it does already, it goes on.
+
+    `key` is where a person set how it is done.
+    """
 
     net: BaseModel
     lesson: Lesson
@@ -44,6 +47,7 @@ class Task:
     device: str
     workers: int
     folder: Path
+    key: str = "finetune"
 
 
 class DivergedError(Exception):
@@ -74,7 +78,7 @@ def train(task: Task, complete: Attempt, watch: Watch) -> Trained:
     try:
         return complete(replace(task, training=replace(task.training, lr0=task.training.lr0 / 2)), watch)
     except DivergedError as error:
-        raise StageError(f"training failed twice: {error}; lower finetune.lr0={task.training.lr0:g}") from error
+        raise StageError(f"training failed twice: {error}; lower {task.key}.lr0={task.training.lr0:g}") from error
 
 
 def complete(task: Task, watch: Watch) -> Trained:
@@ -83,14 +87,14 @@ def complete(task: Task, watch: Watch) -> Trained:
     trainer = _prepared(task)
     trainer.add_callback("on_train_start", _teller_of_earlier(watch))
     trainer.add_callback("on_train_batch_start", set_rate)
-    trainer.add_callback("on_train_batch_end", _refuse_smaller_batches)
+    trainer.add_callback("on_train_batch_end", _refuser_of_smaller_batches(task))
     trainer.add_callback("on_train_batch_end", _refuse_nonsense)
     trainer.add_callback("on_train_batch_end", _reporter(watch.batch))
     trainer.add_callback("on_fit_epoch_end", _keeper(watch, task.folder))
     try:
         trainer.train()
     except (RuntimeError, ValueError) as error:
-        raise StageError(_why(error, task.training.batch)) from error
+        raise StageError(_why(error, task.key, task.training.batch)) from error
     net = load_checkpoint(trainer.best)[0] if task.training.patience else trainer.ema.ema
     return student_of(net), tuple(trainer.curve)
 
@@ -107,11 +111,15 @@ def _prepared(task: Task) -> Any:
     return trainer
 
 
-def _refuse_smaller_batches(trainer: Any) -> None:
+def _refuser_of_smaller_batches(task: Task) -> Callable[[Any], None]:
     """Where a batch does not fit in a GPU's memory, Ultralytics halves it until it does, and says nothing."""
-    asked, fits = trainer.training.batch, trainer.batch_size
-    if fits < asked:
-        raise StageError(f"training failed: {asked} pictures do not fit in memory at once; take finetune.batch={fits}")
+
+    def refuse(trainer: Any) -> None:
+        asked, fits = task.training.batch, trainer.batch_size
+        if fits < asked:
+            raise StageError(f"training failed: {asked} pictures do not fit in memory; take {task.key}.batch={fits}")
+
+    return refuse
 
 
 def _refuse_nonsense(trainer: Any) -> None:
@@ -141,9 +149,9 @@ def _teller_of_earlier(watch: Watch) -> Callable[[Any], None]:
     return tell
 
 
-def _why(error: Exception, batch: int) -> str:
+def _why(error: Exception, key: str, batch: int) -> str:
     line = str(error).splitlines()[0]
-    hint = f"; {batch} pictures at a time do not fit, try finetune.batch={max(1, batch // 2)}"
+    hint = f"; {batch} pictures at a time do not fit, try {key}.batch={max(1, batch // 2)}"
     return f"training failed: {line}" + (hint if any(words in line.lower() for words in NO_ROOM) else "")
 
 

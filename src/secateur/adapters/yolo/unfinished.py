@@ -59,9 +59,17 @@ def take_up(trainer: Any, folder: Path) -> None:
     trainer.curve = state["curve"]
     trainer.start_epoch = state["epoch"] + 1
     trainer.scheduler.last_epoch = state["schedule"]
+    _move_on(unwrap_model(trainer.model), trainer.start_epoch)
     _skip(trainer.train_loader, trainer.start_epoch)
     for own in state["randoms"][max(RANK, 0) :][:1]:  # none where there were fewer processes
         _set_random(*own)
+
+
+def _move_on(net: Any, epochs: int) -> None:
+    """A YOLO26's criterion shifts from one branch of its head to the other, epoch by epoch."""
+    net.criterion = net.criterion or net.init_criterion()
+    for _ in range(epochs if hasattr(net.criterion, "update") else 0):
+        net.criterion.update()
 
 
 def _skip(loader: Any, epochs: int) -> None:

@@ -10,6 +10,7 @@ from ultralytics.nn.modules import Detect, Proto
 from ultralytics.nn.tasks import BaseModel
 
 from secateur.adapters.yolo.fixed import BRANCHES
+from secateur.adapters.yolo.unroll import sources
 
 
 def untouched(net: BaseModel, unpruned: BaseModel) -> list[str]:
@@ -29,17 +30,16 @@ def untouched(net: BaseModel, unpruned: BaseModel) -> list[str]:
 def _parts(net: BaseModel) -> Iterator[tuple[int, str, nn.Module, list[int]]]:
     """Each layer, or branch of the head: its number, its path, itself, the numbers of the layers that it reads."""
     for layer in net.model:
-        sources = [layer.i + f if f < 0 else f for f in (layer.f if isinstance(layer.f, list) else [layer.f])]
         if isinstance(layer, Detect):
-            yield from _branches(layer, sources)
+            yield from _branches(layer, sources(layer))
         else:
-            yield layer.i, f"model.{layer.i}", layer, sources
+            yield layer.i, f"model.{layer.i}", layer, sources(layer)
 
 
-def _branches(head: Any, sources: list[int]) -> Iterator[tuple[int, str, nn.Module, list[int]]]:
+def _branches(head: Any, maps: list[int]) -> Iterator[tuple[int, str, nn.Module, list[int]]]:
     path = f"model.{head.i}"
     for name in BRANCHES:
         for place, branch in enumerate(getattr(head, name, None) or ()):
-            yield head.i, f"{path}.{name}.{place}", branch, [sources[place]]
+            yield head.i, f"{path}.{name}.{place}", branch, [maps[place]]
     if hasattr(head, "proto"):
-        yield head.i, f"{path}.proto", head.proto, sources[:1] if type(head.proto) is Proto else sources
+        yield head.i, f"{path}.proto", head.proto, maps[:1] if type(head.proto) is Proto else maps
