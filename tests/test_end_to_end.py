@@ -420,11 +420,11 @@ def test_pictures_without_labels_are_learnt_from(
     assert run.report["rungs"][0]["pruned"] != run.report["rungs"][0]["tuned"]
 
 
-def test_sparse_training_stands_before_the_first_rung_and_is_scored(place: Place, detect_checkpoint: Path) -> None:
+def test_sparse_training_stands_before_the_first_rung_and_is_scored(detect_checkpoint: Path, tmp_path: Path) -> None:
     own = [f"model.weights={detect_checkpoint}", "schedule.target=0.15", "healing=batchnorm", "tracking=none"]
     few = ["sparsity=group_norm", "sparsity.training.epochs=1", "finetune=none"]
 
-    run = place.run(*BRIEF, *FEW, *ONE_RUNG, *own, *few)
+    run = Place(tmp_path).run(*BRIEF, *FEW, *ONE_RUNG, *own, *few)
 
     assert [(r["stage"], r["label"], r["rung"]) for r in run.records][:8] == [
         ("prepare", "data", None),
@@ -448,7 +448,7 @@ def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: P
     run = place.run(*BRIEF, *FEW, "dataset.train=12", *ONE_RUNG, *own, "finetune=none", "tracking=none")
 
     (rung,) = run.report["rungs"]
-    assert 0.2 < rung["reached"] < 0.7  # the clock is coarse on a machine that is shared, and portions are large
+    assert 0.1 < rung["reached"] < 0.7  # the clock is coarse on a machine that is shared, and portions are large
     assert rung["trials"]
     assert "nets were timed on the way" in run.said
 
