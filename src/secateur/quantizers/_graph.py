@@ -24,21 +24,37 @@ def read(model: Path) -> ModelProto:
         net = onnx.load(model)
         onnx.checker.check_model(net)
     except Exception as error:  # ONNX raises what it likes
-        raise ExportError(f"cannot read {model}: {first_line(error)}") from error
+        raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
     why = _obstacle(net.graph)
     if why:
         raise ExportError(f"cannot quantize {model}: {why}; export it anew, in FP32 and with one shape")
-    name_nodes(net.graph)
+    _name_nodes(net.graph)
     return net
 
 
-def name_nodes(graph: GraphProto) -> None:
+def prepare(model: Path, prepared: Path) -> GraphProto:
+    """Fuses what can be fused, infers all shapes and writes it to `prepared`; raises ExportError as `read` does."""
+    import onnx
+    from onnxruntime.quantization import quant_pre_process
+
+    read(model)
+    try:
+        quant_pre_process(model, prepared, skip_symbolic_shape=True)  # shapes are static: ONNX's inference will do
+    except Exception as error:  # ONNX and its runtime raise what they like
+        raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
+    net = onnx.load(prepared)
+    _name_nodes(net.graph)
+    onnx.save(net, prepared)
+    return net.graph
+
+
+def _name_nodes(graph: GraphProto) -> None:
     """Gives each node that has none a name, in place."""
     for index, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
 
 
-def first_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

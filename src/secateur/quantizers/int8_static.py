@@ -18,8 +18,6 @@ from secateur.errors import ExportError
 from secateur.quantizers import _graph
 
 if TYPE_CHECKING:
-    from onnx import GraphProto
-
     from secateur.ports import Image
 
 VERSION = 1  # raise when the same fields give another file
@@ -52,7 +50,7 @@ class Int8Static:
         """Writes `out`; raises ExportError where the model cannot be read or no picture came."""
         with TemporaryDirectory(dir=out.parent, prefix=".int8-") as folder:
             prepared = Path(folder) / "prepared.onnx"
-            graph = _prepare(model, prepared)
+            graph = _graph.prepare(model, prepared)
             pictures = _Pictures(graph.input[0].name, calibration)
             try:
                 self._quantize(prepared, pictures, keep_float=_graph.float_nodes(graph), out=out)
@@ -74,22 +72,6 @@ class Int8Static:
             nodes_to_exclude=sorted(keep_float),
             extra_options={"CalibMovingAverage": self.calibrator == "mean_minmax"},
         )
-
-
-def _prepare(model: Path, prepared: Path) -> GraphProto:
-    """Fuses what can be fused, infers all shapes and gives each node a name to be excluded by."""
-    import onnx
-    from onnxruntime.quantization import quant_pre_process
-
-    _graph.read(model)  # for what cannot be quantized
-    try:
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)  # shapes are static: ONNX's inference will do
-    except Exception as error:  # ONNX and its runtime raise what they like
-        raise ExportError(f"cannot read {model}: {_graph.first_line(error)}") from error
-    net = onnx.load(prepared)
-    _graph.name_nodes(net.graph)
-    onnx.save(net, prepared)
-    return net.graph
 
 
 class _Pictures:
