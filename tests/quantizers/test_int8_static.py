@@ -9,8 +9,9 @@ import onnx
 import pytest
 
 from secateur.errors import ExportError
+from secateur.quantizers._graph import float_nodes
 from secateur.quantizers.fp32 import Fp32
-from secateur.quantizers.int8_static import Int8Static, float_nodes
+from secateur.quantizers.int8_static import Int8Static
 from secateur.runtimes.onnxruntime import Onnxruntime
 
 FLOAT = onnx.TensorProto.FLOAT

@@ -15,15 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from secateur.errors import ExportError
+from secateur.quantizers import _graph
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
-
     from secateur.ports import Image
 
 VERSION = 1  # raise when the same fields give another file
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-RESHAPING = frozenset({"Reshape", "Transpose"})
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,10 @@ class Int8Static:
         """Writes `out`; raises ExportError where the model cannot be read or no picture came."""
         with TemporaryDirectory(dir=out.parent, prefix=".int8-") as folder:
             prepared = Path(folder) / "prepared.onnx"
-            graph = _prepare(model, prepared).graph
+            graph = _graph.prepare(model, prepared)
             pictures = _Pictures(graph.input[0].name, calibration)
             try:
-                self._quantize(prepared, pictures, keep_float=float_nodes(graph), out=out)
+                self._quantize(prepared, pictures, keep_float=_graph.float_nodes(graph), out=out)
             except ValueError as error:
                 why = str(error) if pictures.taken else "no calibration pictures came"
                 raise ExportError(f"cannot quantize {model}: {why}") from error
@@ -75,45 +72,6 @@ class Int8Static:
             nodes_to_exclude=sorted(keep_float),
             extra_options={"CalibMovingAverage": self.calibrator == "mean_minmax"},
         )
-
-
-def float_nodes(graph: GraphProto) -> set[str]:
-    """Names of the nodes from the last convolutions, themselves included, to the outputs."""
-    producers = {output: node for node in graph.node for output in node.output}
-    found: set[str] = set()
-    waiting = [output.name for output in graph.output]
-    while waiting:
-        node = producers.get(waiting.pop())
-        if node is None or node.name in found:
-            continue
-        found.add(node.name)
-        if node.op_type not in CONVOLUTIONS or _is_dfl(node, producers):
-            waiting += node.input
-    return found
-
-
-def _is_dfl(convolution: NodeProto, producers: dict[str, NodeProto]) -> bool:
-    """Whether it takes the mean of a distribution: a convolution right behind a softmax, part of the decode."""
-    source = producers.get(convolution.input[0])
-    while source is not None and source.op_type in RESHAPING:
-        source = producers.get(source.input[0])
-    return source is not None and source.op_type == "Softmax"
-
-
-def _prepare(model: Path, prepared: Path) -> ModelProto:
-    """Fuses what can be fused, infers all shapes and gives each node a name to be excluded by."""
-    import onnx
-    from onnxruntime.quantization import quant_pre_process
-
-    try:
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)  # shapes are static: ONNX's inference will do
-    except Exception as error:  # ONNX and its runtime raise what they like
-        raise ExportError(f"cannot read {model}: {str(error).splitlines()[0]}") from error
-    graph = onnx.load(prepared)
-    for index, node in enumerate(graph.graph.node):
-        node.name = node.name or f"{node.op_type}_{index}"
-    onnx.save(graph, prepared)
-    return graph
 
 
 class _Pictures:

@@ -1,0 +1,114 @@
+"""What the quantizers read from an exported graph: whether they can take it, and what of it is to stay in float."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from secateur.errors import ExportError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnx import GraphProto, ModelProto, NodeProto
+
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+RESHAPING = frozenset({"Reshape", "Transpose"})
+INTEGER = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
+
+
+def read(model: Path) -> ModelProto:
+    """An FP32 net of one shape, each node with a name of its own; raises ExportError for any other file."""
+    import onnx
+
+    try:
+        net = onnx.load(model)
+        onnx.checker.check_model(net)
+    except Exception as error:  # ONNX raises what it likes
+        raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
+    why = _obstacle(net.graph)
+    if why:
+        raise ExportError(f"cannot quantize {model}: {why}; export it anew, in FP32 and with one shape")
+    _name_nodes(net.graph)
+    return net
+
+
+def prepare(model: Path, prepared: Path) -> GraphProto:
+    """Fuses what can be fused, infers all shapes and writes it to `prepared`; raises ExportError as `read` does."""
+    import onnx
+    from onnxruntime.quantization import quant_pre_process
+
+    read(model)
+    try:
+        quant_pre_process(model, prepared, skip_symbolic_shape=True)  # shapes are static: ONNX's inference will do
+    except Exception as error:  # ONNX and its runtime raise what they like
+        raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
+    net = onnx.load(prepared)
+    _name_nodes(net.graph)
+    onnx.save(net, prepared)
+    return net.graph
+
+
+def _name_nodes(graph: GraphProto) -> None:
+    """Gives each node that has none a name, in place."""
+    for index, node in enumerate(graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def decode_nodes(graph: GraphProto) -> set[str]:
+    """Names of the nodes behind the last convolutions, to the outputs."""
+    producers = _producers(graph)
+    return {node.name for node in _last(graph) if not _is_learned(node, producers)}
+
+
+def float_nodes(graph: GraphProto) -> set[str]:
+    """Names of the nodes from the last convolutions, themselves included, to the outputs."""
+    return {node.name for node in _last(graph)}
+
+
+def _last(graph: GraphProto) -> list[NodeProto]:
+    producers = _producers(graph)
+    found: dict[str, NodeProto] = {}
+    waiting = [output.name for output in graph.output]
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is None or node.name in found:
+            continue
+        found[node.name] = node
+        if not _is_learned(node, producers):
+            waiting += node.input
+    return list(found.values())
+
+
+def _producers(graph: GraphProto) -> dict[str, NodeProto]:
+    return {output: node for node in graph.node for output in node.output}
+
+
+def _is_learned(node: NodeProto, producers: dict[str, NodeProto]) -> bool:
+    return node.op_type in CONVOLUTIONS and not _is_dfl(node, producers)
+
+
+def _is_dfl(convolution: NodeProto, producers: dict[str, NodeProto]) -> bool:
+    """Whether it takes the mean of a distribution: a convolution right behind a softmax, part of the decode."""
+    source = producers.get(convolution.input[0])
+    while source is not None and source.op_type in RESHAPING:
+        source = producers.get(source.input[0])
+    return source is not None and source.op_type == "Softmax"
+
+
+def _obstacle(graph: GraphProto) -> str | None:
+    """Why the quantizers cannot take it, None where they can."""
+    from onnx import TensorProto
+
+    if any(node.op_type in INTEGER for node in graph.node):
+        return "it is quantized already"
+    if any(weights.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for weights in graph.initializer):
+        return "its weights have 16 bits already"
+    constants = {weights.name for weights in graph.initializer}
+    shapes = {entry.name: entry.type.tensor_type.shape.dim for entry in graph.input if entry.name not in constants}
+    if any(side.dim_value < 1 for sides in shapes.values() for side in sides):
+        return f"the shape of its input {next(iter(shapes))!r} is dynamic"
+    return None
