@@ -93,6 +93,8 @@ def require_alone(training: Training) -> None:
 
 DENSE = ("classes", "boxes", "coefficients", "prototypes", "masks", "neck")
 """Terms of a distillation that need no label."""
+MASKS = ("coefficients", "prototypes", "masks")
+"""Those of them that a detector does not know."""
 OWN = ("coefficients", "prototypes", "neck")
 """Those of them that compare channel by channel, which only the unpruned net itself allows."""
 

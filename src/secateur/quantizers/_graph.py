@@ -60,7 +60,7 @@ def _first_line(error: Exception) -> str:
 
 def decode_nodes(graph: GraphProto) -> set[str]:
     """Names of the nodes behind the last convolutions, to the outputs."""
-    producers = _producers(graph)
+    producers = producers_of(graph)
     return {node.name for node in _last(graph) if not _is_learned(node, producers)}
 
 
@@ -70,7 +70,7 @@ def float_nodes(graph: GraphProto) -> set[str]:
 
 
 def _last(graph: GraphProto) -> list[NodeProto]:
-    producers = _producers(graph)
+    producers = producers_of(graph)
     found: dict[str, NodeProto] = {}
     waiting = [output.name for output in graph.output]
     while waiting:
@@ -83,7 +83,8 @@ def _last(graph: GraphProto) -> list[NodeProto]:
     return list(found.values())
 
 
-def _producers(graph: GraphProto) -> dict[str, NodeProto]:
+def producers_of(graph: GraphProto) -> dict[str, NodeProto]:
+    """The node that makes each tensor."""
     return {output: node for node in graph.node for output in node.output}
 
 

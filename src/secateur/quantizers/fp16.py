@@ -50,11 +50,10 @@ def _drop_round_trips(graph: GraphProto) -> None:
     """Takes out, in place, the casts to FP16 and back that the converter puts between two nodes that stay in float."""
     from onnx import TensorProto
 
-    makers = {output: node for node in graph.node for output in node.output}
     floats = {entry.name for entry in graph.value_info if entry.type.tensor_type.elem_type == TensorProto.FLOAT}
     there = {
         name: node.input[0]
-        for name, node in makers.items()
+        for name, node in _graph.producers_of(graph).items()
         if _casts_to(node, TensorProto.FLOAT16) and node.input[0] in floats
     }
     back = [node for node in graph.node if _casts_to(node, TensorProto.FLOAT) and node.input[0] in there]

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from secateur.reporting import charts, summary, table
-from secateur.results import BASELINE, Accuracy, Candidate, Change, Footprint, RunReport
+from secateur.results import Accuracy, Candidate, Change, Footprint, RunReport
 
 TEMPLATE = "report.html.j2"
 
@@ -77,7 +77,7 @@ def _figures(report: RunReport) -> list[Figure]:
     candidate = summary.selected(report)
     if candidate is None or report.baseline is None or report.baseline_footprint is None:
         return []
-    unpruned = next((c for c in report.candidates if c.name == BASELINE), None)
+    unpruned = summary.unpruned(report)
     figures = _costs(candidate.footprint, report.baseline_footprint)
     figures.append(_accuracy(candidate, unpruned.accuracy if unpruned else report.baseline))
     return figures if unpruned is None else [*figures, *_measured(candidate, unpruned)]

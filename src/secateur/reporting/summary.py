@@ -70,7 +70,8 @@ def headline(report: RunReport) -> str:
     if candidate.name == BASELINE:
         return f"The unpruned FP32 net was kept: {report.why}"
     cost = macs_change(candidate.footprint, report.baseline_footprint)
-    accuracy = accuracy_change(candidate, unpruned_accuracy(report) or report.baseline)
+    before = unpruned(report)
+    accuracy = accuracy_change(candidate, before.accuracy if before else report.baseline)
     return f"{cost}, {accuracy}, {_speed(candidate.latency)}: {candidate.name}."
 
 
@@ -93,6 +94,11 @@ def selected(report: RunReport) -> Candidate | None:
     return next((candidate for candidate in report.candidates if candidate.name == report.selected), None)
 
 
+def unpruned(report: RunReport) -> Candidate | None:
+    """The unpruned FP32 file, where it was measured."""
+    return next((candidate for candidate in report.candidates if candidate.name == BASELINE), None)
+
+
 def macs_change(footprint: Footprint, baseline: Footprint) -> str:
     """`−31 % MACs`."""
     return f"{change(footprint.macs, baseline.macs)} MACs"
@@ -102,11 +108,6 @@ def change(count: int, baseline: int) -> str:
     """`−31 %`, or `±0 %`."""
     percent = round(100 * (count / baseline - 1))
     return f"{'±' if percent == 0 else '+' if percent > 0 else MINUS}{abs(percent)} %"
-
-
-def unpruned_accuracy(report: RunReport) -> Accuracy | None:
-    """That of the unpruned FP32 file, where it was scored."""
-    return next((candidate.accuracy for candidate in report.candidates if candidate.name == BASELINE), None)
 
 
 def accuracy_change(candidate: Candidate, baseline: Accuracy) -> str:

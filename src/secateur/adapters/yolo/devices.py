@@ -25,10 +25,7 @@ def named(asked: str) -> tuple[str, ...]:
 
 def check_there(asked: str) -> tuple[str, ...]:
     """The same; raises SpecError where one is not in this machine."""
-    import torch
-
-    devices = named(asked)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    devices, count = named(asked), _gpus()
     if devices[0] != "cpu" and not count:
         raise SpecError(f"device={asked!r}: no CUDA device is available here; use device=cpu")
     if missing := [name for name in devices if name != "cpu" and int(name.removeprefix("cuda:")) >= count]:
@@ -45,7 +42,10 @@ def check_divides(key: str, batch: int, devices: tuple[str, ...]) -> None:
 
 
 def _there() -> str:
+    return "cpu" + "".join(f", cuda:{index}" for index in range(_gpus()))
+
+
+def _gpus() -> int:
     import torch
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return "cpu" + "".join(f", cuda:{index}" for index in range(count))
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

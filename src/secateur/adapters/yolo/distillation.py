@@ -19,7 +19,7 @@ from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils.tal import dist2bbox, make_anchors
 
 from secateur.errors import StageError
-from secateur.specs import DENSE, Distillation
+from secateur.specs import DENSE, MASKS, Distillation
 
 Criterion = Callable[[Any, dict[str, Any]], tuple[Tensor, dict[str, Tensor]]]
 """Raw predictions and a batch -> the losses, and the same by name, without gradients."""
@@ -40,8 +40,8 @@ class DenseCriterion:
         self.teacher, self.weights, self.ordinary = teacher.eval(), weights, ordinary
         self.teacher.model[-1].training = True  # of the head alone: it then gives its raw predictions
         self.channels = channels
-        known = DENSE if hasattr(teacher.model[-1], "proto") else ("classes", "boxes", "neck")
-        if not any(getattr(weights, name) for name in ("labels", *known)):
+        unknown = () if hasattr(teacher.model[-1], "proto") else MASKS
+        if not any(getattr(weights, name) for name in ("labels", *DENSE) if name not in unknown):
             raise StageError("distillation: a detector has no masks to learn from; weigh classes, boxes or neck")
 
     def update(self) -> None:
@@ -68,9 +68,10 @@ class DenseCriterion:
 
     def _terms(self, own: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Tensor]:
         """Those that have a weight and that this kind of net knows."""
-        objects = wanted["scores"].sigmoid().amax(1)  # (batch, anchors)
+        probabilities = wanted["scores"].sigmoid()  # (batch, classes, anchors)
+        objects = probabilities.amax(1)  # (batch, anchors)
         terms: dict[str, Callable[[], Tensor]] = {
-            "classes": lambda: _class_loss(own["scores"], wanted["scores"].sigmoid(), objects),
+            "classes": lambda: _class_loss(own["scores"], probabilities, objects),
             "boxes": lambda: _mean_over_objects(_box_divergence(own["boxes"], wanted["boxes"]), objects),
             "neck": lambda: _map_error(own["feats"], wanted["feats"], self.channels),
         }

@@ -46,7 +46,7 @@ class _KeepsItsNet:
 
     def _setup_train(self) -> None:
         super()._setup_train()
-        self.curve, self.batches_done = [], 0
+        self.curve = []
         if self.amp:  # bf16 is a fifth faster so, on the CPU too
             self.model.to(memory_format=torch.channels_last)
         if not self.training or not self.lesson:

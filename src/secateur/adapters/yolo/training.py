@@ -172,11 +172,8 @@ def pictures(lesson: Lesson, scratch: Path) -> Path:
 
 
 def _reporter(progress: Progress) -> Callable[[Any], None]:
-    done = 0
-
     def report(trainer: Any) -> None:
-        nonlocal done
-        done = (done or trainer.start_epoch * len(trainer.train_loader)) + 1
-        progress(done, trainer.epochs * len(trainer.train_loader))
+        batches = len(trainer.train_loader)
+        progress(trainer.epoch * batches + trainer.batches_done, trainer.epochs * batches)
 
     return report
