@@ -131,6 +131,7 @@ MISTYPED = [
     ("distillation=other_teacher", "distillation.teacher is not set; give it on the command line: *.teacher=…"),
     ("distillation.teacher=none/big.pt", "distillation.teacher: no file 'none/big.pt'"),
     ("distillation.masks=-1", "distillation.masks must be 0 or more, got -1.0"),
+    ("dataset.unlabelled=nowhere", "dataset.unlabelled: no folder 'nowhere'"),
     ("finetune.precision=fp8", "finetune.precision must be one of auto, fp32, bf16, fp16, got 'fp8'"),
     ("finetune.precision=fp16", "finetune.precision=fp16 needs a GPU; take bf16, fp32 or auto on the CPU"),
     ("nonsense", "Error parsing override 'nonsense'*"),

@@ -40,6 +40,7 @@ def shared(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     weights = data.parent / "weights" / "yolov8n-seg-coco.pt"
     weights.parent.mkdir(exist_ok=True)
     weights.touch()
+    (data.parent / "coco-unlabelled").mkdir(exist_ok=True)
     monkeypatch.setenv("SECATEUR_SHARED", str(data.parent))
     return data.parent
 

@@ -368,6 +368,8 @@ def _check_places(spec: RunSpec) -> None:
     }.items():
         if weights is not None and Path(weights).name != weights and not Path(weights).is_file():
             raise SpecError(f"{key}: no file {weights!r}")
+    if (folder := spec.dataset.unlabelled) is not None and not Path(folder).is_dir():
+        raise SpecError(f"dataset.unlabelled: no folder {folder!r}")
 
 
 # ---- errors in one line --------------------------------------------------------------------------
