@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur import plugins
-from secateur.edge.fingerprint import usable_cores
 from secateur.errors import ExportError, SecateurError
+from secateur.processor import usable_cores
 from secateur.results import Interval, Latency, Percentiles
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.errors import ExportError
+from secateur.processor import usable_cores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,7 @@ class Onnxruntime:
         library = _library()
         options = library.SessionOptions()
         options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.intra_op_num_threads = self.threads or _usable_cores()
+        options.intra_op_num_threads = self.threads or usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only
         return options
@@ -90,10 +91,6 @@ def _library() -> ModuleType:
 
     library: ModuleType = onnxruntime
     return library
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

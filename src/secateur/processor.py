@@ -1,0 +1,57 @@
+"""What this processor is, and which of its instruction sets the speed and the exactness of a net depend on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+FLAGS = frozenset(
+    "sse4_2 avx avx2 fma f16c avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx_vnni avx_vnni_int8 "
+    "amx_tile amx_int8 amx_bf16 neon asimd asimdhp asimddp i8mm bf16 sve sve2".split()
+)
+"""The instruction sets that inference libraries choose their kernels by, as Linux spells them."""
+VNNI = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
+"""Those of x86 that add products of 8 bits up in 32."""
+ARM = ("aarch64", "arm64")
+
+
+@cache
+def cpuinfo() -> dict[str, str]:
+    """What Linux says of the first core; empty elsewhere."""
+    return parse_cpuinfo(CPUINFO.read_text()) if CPUINFO.exists() else {}
+
+
+def parse_cpuinfo(text: str) -> dict[str, str]:
+    """The lines `key : value` of /proc/cpuinfo; of several cores the first one's."""
+    pairs = (line.split(":", 1) for line in reversed(text.splitlines()) if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def speed_flags(info: dict[str, str]) -> tuple[str, ...]:
+    """The flags that matter, sorted; x86 lists them as `flags`, ARM as `Features`."""
+    listed = info.get("flags") or info.get("Features") or ""
+    return tuple(sorted(FLAGS.intersection(listed.split())))
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def activations_for(machine: str) -> str:
+    """`uint8`, or `int8`, which the kernels for ARM are made for; `machine` as `platform.machine()` names it."""
+    return "int8" if machine.lower() in ARM else "uint8"
+
+
+def saturates(machine: str, flags: tuple[str, ...]) -> bool:
+    """Whether products of 8 bits are added up in 16, which overflows unless weights have 7: x86 without VNNI, or of
+    which no flags are known."""
+    return machine.lower() not in ARM and not VNNI.intersection(flags)
+
+
+def here() -> tuple[str, tuple[str, ...]]:
+    """This machine's name and flags, as `activations_for` and `saturates` take them."""
+    return platform.machine(), speed_flags(cpuinfo())
