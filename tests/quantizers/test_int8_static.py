@@ -9,9 +9,8 @@ import onnx
 import pytest
 
 from secateur.errors import ExportError
-from secateur.quantizers._graph import float_nodes
 from secateur.quantizers.fp32 import Fp32
-from secateur.quantizers.int8_static import Int8Static
+from secateur.quantizers.int8_static import Int8Static, float_nodes, integer_forms
 from secateur.runtimes.onnxruntime import Onnxruntime
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -56,15 +55,19 @@ def test_the_quantized_net_answers_nearly_as_the_original(yolo_onnx: Path, int8_
         assert np.abs(rounded - exact).mean() < 0.05 * np.abs(exact).mean()
 
 
-def test_every_convolution_but_the_last_ones_is_quantized(int8_onnx: Path) -> None:
+def test_every_convolution_is_quantized_and_the_last_ones_give_float(int8_onnx: Path) -> None:
     graph = onnx.load(int8_onnx).graph
     weights_in_float = {initializer.name for initializer in graph.initializer if initializer.data_type == FLOAT}
-    convolutions = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    kinds = Counter(node.op_type for node in graph.node)
+    convolutions = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose", "Gemm")]
 
-    in_float = {node.name for node in convolutions if node.input[1] in weights_in_float}
-
-    assert len(in_float) == 11  # box, class and mask coefficients on three scales; the prototypes; the DFL
-    assert in_float < float_nodes(graph)
+    assert kinds["Conv"] == 66  # 65, and the one that was transposed
+    assert kinds["ConvTranspose"] == 0
+    assert kinds["Gemm"] == 10  # box, class and mask coefficients on three scales; the prototypes
+    assert not [node.name for node in convolutions if node.input[1] in weights_in_float]
+    assert not [
+        node.name for node in convolutions if node.op_type == "Gemm" and "QuantizeLinear" in consumers(graph, node)
+    ]
 
 
 def test_no_silu_falls_back_to_float(int8_onnx: Path) -> None:
@@ -78,18 +81,26 @@ def test_no_silu_falls_back_to_float(int8_onnx: Path) -> None:
 
 
 def test_the_decode_stays_in_float(yolo_onnx: Path) -> None:
-    graph = onnx.load(yolo_onnx).graph
+    graph = integer_forms(yolo_onnx).graph
     kept = Counter(node.op_type for node in graph.node if node.name in float_nodes(graph))
 
     assert kept["Softmax"] == 1  # the DFL
     assert kept["Sub"] == 2  # anchors minus left-top, right-bottom minus left-top
-    assert kept["ConvTranspose"] == kept["MaxPool"] == kept["Resize"] == kept["Split"] == 0
+    assert not {"Conv", "Gemm", "MaxPool", "Resize", "Split"} & set(kept)
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"activations": "int8"}, {"per_channel": False}, {"reduce_range": True}, {"calibrator": "minmax"}],
-    ids=lambda f: next(iter(f)),
+    [
+        {"activations": "int8"},
+        {"per_channel": False},
+        {"reduce_range": True},
+        {"symmetric": True},
+        {"calibrator": "minmax"},
+        {"calibrator": "percentile"},
+        {"calibrator": "entropy"},
+    ],
+    ids=lambda f: "=".join(map(str, *f.items())),
 )
 def test_every_setting_gives_another_file_that_runs(
     fields: dict, yolo_onnx: Path, int8_onnx: Path, pictures: list, tmp_path: Path
@@ -124,7 +135,7 @@ def test_a_broken_file_is_told_by_its_path(tmp_path: Path) -> None:
         Int8Static().quantize(tmp_path / "broken.onnx", iter(()), tmp_path / "int8.onnx")
 
 
-@pytest.mark.parametrize("fields", [{"images": 0}, {"activations": "int4"}, {"calibrator": "entropy"}])
+@pytest.mark.parametrize("fields", [{"images": 0}, {"activations": "int4"}, {"calibrator": "mean"}, {"percentile": 50}])
 def test_fields_out_of_range_are_refused(fields: dict) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(fields))} must be .* got"):
         Int8Static(**fields)

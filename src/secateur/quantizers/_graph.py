@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from secateur.errors import ExportError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from onnx import GraphProto, ModelProto, NodeProto
 
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+LEARNED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 RESHAPING = frozenset({"Reshape", "Transpose"})
+OPSET = 13
 INTEGER = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
 
 
@@ -25,33 +26,50 @@ def read(model: Path) -> ModelProto:
         onnx.checker.check_model(net)
     except Exception as error:  # ONNX raises what it likes
         raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
-    why = _obstacle(net.graph)
-    if why:
+    if why := _obstacle(net):
         raise ExportError(f"cannot quantize {model}: {why}; export it anew, in FP32 and with one shape")
     _name_nodes(net.graph)
     return net
 
 
-def prepare(model: Path, prepared: Path) -> GraphProto:
-    """Fuses what can be fused, infers all shapes and writes it to `prepared`; raises ExportError as `read` does."""
+def prepare(model: Path) -> ModelProto:
+    """Fused as far as can be, with all shapes inferred; raises ExportError as `read` does."""
     import onnx
     from onnxruntime.quantization import quant_pre_process
 
     read(model)
-    try:
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)  # shapes are static: ONNX's inference will do
-    except Exception as error:  # ONNX and its runtime raise what they like
-        raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
-    net = onnx.load(prepared)
+    with TemporaryDirectory(prefix="secateur-prepare-") as folder:
+        prepared = Path(folder) / "net.onnx"
+        try:
+            quant_pre_process(model, prepared, skip_symbolic_shape=True)  # shapes are static: ONNX's inference will do
+        except Exception as error:  # ONNX and its runtime raise what they like
+            raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
+        net = onnx.load(prepared)
     _name_nodes(net.graph)
-    onnx.save(net, prepared)
-    return net.graph
+    return net
 
 
 def _name_nodes(graph: GraphProto) -> None:
     """Gives each node that has none a name, in place."""
     for index, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
+
+
+def copied(net: ModelProto) -> ModelProto:
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(net)
+    return copy
+
+
+def with_shapes(net: ModelProto) -> ModelProto:
+    """The net with the shapes of all its tensors inferred anew."""
+    import onnx
+
+    bare = copied(net)
+    del bare.graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(bare, strict_mode=True)
 
 
 def _first_line(error: Exception) -> str:
@@ -89,7 +107,7 @@ def producers_of(graph: GraphProto) -> dict[str, NodeProto]:
 
 
 def _is_learned(node: NodeProto, producers: dict[str, NodeProto]) -> bool:
-    return node.op_type in CONVOLUTIONS and not _is_dfl(node, producers)
+    return node.op_type in LEARNED and not _is_dfl(node, producers)
 
 
 def _is_dfl(convolution: NodeProto, producers: dict[str, NodeProto]) -> bool:
@@ -100,9 +118,13 @@ def _is_dfl(convolution: NodeProto, producers: dict[str, NodeProto]) -> bool:
     return source is not None and source.op_type == "Softmax"
 
 
-def _obstacle(graph: GraphProto) -> str | None:
+def _obstacle(net: ModelProto) -> str | None:
     """Why the quantizers cannot take it, None where they can."""
     from onnx import TensorProto
+
+    graph, opset = net.graph, next(entry.version for entry in net.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset < OPSET:
+        return f"its opset is {opset}, and weights quantized by channel need {OPSET}"
 
     if any(node.op_type in INTEGER for node in graph.node):
         return "it is quantized already"

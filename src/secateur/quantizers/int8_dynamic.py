@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
 from secateur.quantizers import _graph
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from secateur.ports import Image
 
 VERSION = 1  # raise when the same fields give another file
@@ -32,12 +32,10 @@ class Int8Dynamic:
         """Writes `out`; raises ExportError where the model cannot be taken."""
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        with TemporaryDirectory(dir=out.parent, prefix=".int8-") as folder:
-            prepared = Path(folder) / "prepared.onnx"
-            graph = _graph.prepare(model, prepared)
-            quantize_dynamic(
-                prepared,
-                out,
-                weight_type=QuantType.QUInt8,  # signed ones overflow the 16-bit sums of x86 without VNNI
-                nodes_to_exclude=sorted(_graph.float_nodes(graph)),
-            )
+        net = _graph.prepare(model)
+        quantize_dynamic(
+            net,
+            out,
+            weight_type=QuantType.QUInt8,  # signed ones overflow the 16-bit sums of x86 without VNNI
+            nodes_to_exclude=sorted(_graph.float_nodes(net.graph)),
+        )

@@ -1,90 +1,123 @@
-"""INT8 for weights and activations, by ONNX Runtime: all of the net but its last convolutions and the decode.
+"""INT8 for weights and activations, by ONNX Runtime: all of the net but the decode.
 
 One operator left in float between two quantized ones costs two conversions of its whole tensor; a net of which only the
-convolutions are quantized, each SiLU in float, is slower than the FP32 one. What stays in float is at the very end: the
-decode, as it holds coordinates of hundreds of pixels and probabilities in one tensor, which no single scale resolves,
-and the convolutions before it, as their 256 levels of confidence would leave the ranking of the boxes to chance.
+convolutions are quantized, each SiLU in float, is slower than the FP32 one. A SiLU runs as QLinearSigmoid and
+QLinearMul. What stays in float is at the very end: the decode, as it holds coordinates of hundreds of pixels and
+probabilities in one tensor, which no single scale resolves. The convolutions before it take INT8 and give float, as 256
+levels of confidence would leave the ranking of the boxes to chance; where they cannot, they stay in float too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+from secateur import processor
 from secateur.errors import ExportError
-from secateur.quantizers import _graph
+from secateur.quantizers import _forms, _graph, _ranges
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnx import GraphProto, ModelProto
+
     from secateur.ports import Image
 
-VERSION = 1  # raise when the same fields give another file
+LEVELS = 255
+VERSION = 2  # raise when the same fields give another file
 
 
 @dataclass(frozen=True)
 class Int8Static:
     """Weights are signed, activations as said, each in the range that the calibration pictures showed.
 
-    `minmax` takes the smallest and largest value of all pictures, `mean_minmax` the mean of each picture's: it clips
-    rare values and resolves the others better.
+    `minmax` takes the smallest and largest value of all pictures, `mean_minmax` the mean of each picture's,
+    `percentile` leaves out the outermost values, `entropy` clips where that keeps the most of how they are spread.
+    `auto` is what suits the processor that this runs on; for another device, say what suits that.
     """
 
     name: ClassVar[str] = "int8_static"
     images: int = 64
     per_channel: bool = True
-    activations: Literal["uint8", "int8"] = "uint8"
-    calibrator: Literal["minmax", "mean_minmax"] = "mean_minmax"
-    reduce_range: bool = False  # 7-bit weights, for x86 without VNNI: its 16-bit sums overflow with 8
+    symmetric: bool = False  # activations' ranges, around 0
+    calibrator: _ranges.Calibrator = "mean_minmax"
+    percentile: float = 99.99
+    activations: Literal["auto", "uint8", "int8"] = "auto"
+    reduce_range: Literal["auto"] | bool = "auto"  # 7-bit weights, for x86 without VNNI: its 16-bit sums overflow
 
     def __post_init__(self) -> None:
         if self.images < 1:
             raise ValueError(f"images must be 1 or more, got {self.images}")
-        if self.activations not in ("uint8", "int8"):
-            raise ValueError(f"activations must be uint8 or int8, got {self.activations!r}")
-        if self.calibrator not in ("minmax", "mean_minmax"):
-            raise ValueError(f"calibrator must be minmax or mean_minmax, got {self.calibrator!r}")
+        if not 50 < self.percentile <= 100:
+            raise ValueError(f"percentile must be in (50, 100], got {self.percentile}")
+        if self.calibrator not in get_args(_ranges.Calibrator):
+            known = ", ".join(get_args(_ranges.Calibrator))
+            raise ValueError(f"calibrator must be one of {known}, got {self.calibrator!r}")
+        if self.activations not in ("auto", "uint8", "int8"):
+            raise ValueError(f"activations must be auto, uint8 or int8, got {self.activations!r}")
+        machine, flags = processor.here()
+        if self.activations == "auto":
+            object.__setattr__(self, "activations", processor.activations_for(machine))
+        if self.reduce_range == "auto":
+            saturates = self.activations == "uint8" and processor.saturates(machine, flags)
+            object.__setattr__(self, "reduce_range", saturates)
 
     def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
         """Writes `out`; raises ExportError where the model cannot be read or no picture came."""
-        with TemporaryDirectory(dir=out.parent, prefix=".int8-") as folder:
-            prepared = Path(folder) / "prepared.onnx"
-            graph = _graph.prepare(model, prepared)
-            pictures = _Pictures(graph.input[0].name, calibration)
-            try:
-                self._quantize(prepared, pictures, keep_float=_graph.float_nodes(graph), out=out)
-            except ValueError as error:
-                why = str(error) if pictures.taken else "no calibration pictures came"
-                raise ExportError(f"cannot quantize {model}: {why}") from error
+        import onnx
 
-    def _quantize(self, model: Path, pictures: _Pictures, keep_float: set[str], out: Path) -> None:
-        from onnxruntime.quantization import QuantType, quantize_static
+        net = integer_forms(model)
+        keep_float = float_nodes(net.graph)
+        try:
+            ranges = self.ranges(net, keep_float, calibration)
+        except ExportError as error:
+            raise ExportError(f"cannot quantize {model}: {error}") from error
+        onnx.save(self.with_integers(net, ranges, keep_float), out)
 
-        quantize_static(
-            model,
-            out,
-            pictures,
+    def ranges(self, net: ModelProto, keep_float: set[str], calibration: Iterable[Image]) -> _ranges.Ranges:
+        """Of every tensor that is to be quantized."""
+        quantized = {node.name for node in net.graph.node} - keep_float
+        tensors = _ranges.tensors_of(net.graph, quantized)
+        measured = _ranges.measure(net, tensors, calibration, self.calibrator, self.percentile)
+        return _ranges.clipped_before_silu(measured, net.graph, LEVELS)
+
+    def with_integers(self, net: ModelProto, ranges: _ranges.Ranges, keep_float: set[str]) -> ModelProto:
+        """A copy in INT8 but for the nodes of these names."""
+        import numpy as np
+        from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData
+        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+        quantizer = QDQQuantizer(
+            _graph.copied(net),
             per_channel=self.per_channel,
             reduce_range=self.reduce_range,
-            activation_type=QuantType.QUInt8 if self.activations == "uint8" else QuantType.QInt8,
-            weight_type=QuantType.QInt8,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8 if self.activations == "uint8" else QuantType.QInt8,
+            tensors_range=TensorsData(
+                CalibrationMethod.MinMax,
+                {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()},
+            ),
+            nodes_to_quantize=[],
             nodes_to_exclude=sorted(keep_float),
-            extra_options={"CalibMovingAverage": self.calibrator == "mean_minmax"},
+            op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry}),
+            extra_options={
+                "ActivationSymmetric": self.symmetric,
+                "OpTypesToExcludeOutputQuantization": ["Gemm"],  # the last convolutions: they give float
+            },
         )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+        quantized: ModelProto = quantizer.model.model
+        return quantized
 
 
-class _Pictures:
-    """Calibration pictures as ONNX Runtime takes them, one at a time."""
+def integer_forms(model: Path) -> ModelProto:
+    """The net in the forms that INT8 kernels take; raises ExportError where the model cannot be taken."""
+    return _forms.rewrite(_graph.prepare(model))
 
-    def __init__(self, input_name: str, pictures: Iterable[Image]) -> None:
-        self._input_name = input_name
-        self._pictures = iter(pictures)
-        self.taken = 0
 
-    def get_next(self) -> dict[str, Any] | None:
-        picture = next(self._pictures, None)
-        if picture is None:
-            return None
-        self.taken += 1
-        return {self._input_name: picture}
+def float_nodes(graph: GraphProto) -> set[str]:
+    """Names of those that stay in float whatever the data: the decode, and last convolutions that are no product."""
+    products = {node.name for node in graph.node if node.op_type == "Gemm"}
+    return _graph.float_nodes(graph) - products
