@@ -40,6 +40,25 @@ def training_tensor(data: Path, imgsz: int, count: int, seed: int, progress: Pro
     return torch.from_numpy(np.concatenate(list(training_pictures(data, imgsz, count, seed, progress))))
 
 
+def few_pictures(data: Path, count: int, seed: int, out: Path) -> Path:
+    """The data.yaml of a set whose validation pictures are some of the training pictures of `data`."""
+    chosen = drawn(data, count, seed)
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (out / kind / split).mkdir(parents=True)
+        for picture in chosen:
+            _link(picture, out / "images" / split)
+            label = data / "labels" / "train" / f"{picture.stem}.txt"
+            if label.is_file():
+                _link(label, out / "labels" / split)
+    (out / "data.yaml").write_bytes((data / "data.yaml").read_bytes())
+    return out / "data.yaml"
+
+
+def _link(file: Path, folder: Path) -> None:
+    (folder / file.name).symlink_to(file.resolve())
+
+
 def look(
     net: nn.Module,
     importance: Importance,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from secateur.matches import Evaluation
-    from secateur.results import Epoch, Footprint, Rung, RunReport, Sensitivity, StageRecord
+    from secateur.results import Accuracy, Epoch, Footprint, Rung, RunReport, Sensitivity, StageRecord
     from secateur.specs import Distillation, Scope, Training
 
     Image = NDArray[np.float32]  # (1, 3, height, width), RGB, 0–1
@@ -184,6 +184,24 @@ class Quantizer(Protocol):
 
     def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
         """Writes the file `out`."""
+
+
+Judge = Callable[[Path], "Accuracy"]
+"""Scores a model file on labelled training pictures."""
+
+
+@runtime_checkable
+class GatedQuantizer(Protocol):
+    """A quantizer that looks at the accuracy before it settles on a file."""
+
+    @property
+    def judged_images(self) -> int:
+        """On how many training pictures it has a file scored."""
+
+    def quantize_within(
+        self, model: Path, calibration: Iterable[Image], judge: Judge, out: Path, progress: Progress
+    ) -> None:
+        """Writes the file `out`, whose accuracy is what was asked for."""
 
 
 # ---- doors: the only way to a foreign library ---------------------------------------------------

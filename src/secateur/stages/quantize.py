@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.calibration import training_pictures
-from secateur.ports import Quantizer, Tools
+from secateur.calibration import few_pictures, training_pictures
+from secateur.ports import GatedQuantizer, Judge, Quantizer, Tools
 from secateur.results import Artifact
 from secateur.store import artifact
 
@@ -36,8 +38,12 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
-    target = out / "model.onnx"
-    inputs.quantizer.quantize(inputs.model.path, _pictures(inputs, tools), target)
+    target, quantizer = out / "model.onnx", inputs.quantizer
+    if isinstance(quantizer, GatedQuantizer):
+        with _judge(quantizer.judged_images, inputs, tools) as judge:
+            quantizer.quantize_within(inputs.model.path, _pictures(inputs, tools), judge, target, tools.progress)
+    else:
+        quantizer.quantize(inputs.model.path, _pictures(inputs, tools), target)
     return Outputs(artifact(target))
 
 
@@ -45,3 +51,12 @@ def _pictures(inputs: Inputs, tools: Tools) -> Iterable[Image]:
     if not inputs.data or inputs.seed is None:
         return ()
     return training_pictures(inputs.data.path, inputs.imgsz, inputs.quantizer.images, inputs.seed, tools.progress)
+
+
+@contextmanager
+def _judge(images: int, inputs: Inputs, tools: Tools) -> Iterator[Judge]:
+    """The one evaluator, on so many training pictures: the validation pictures stay unseen."""
+    assert inputs.data and inputs.seed is not None
+    with tempfile.TemporaryDirectory(prefix="secateur-judge-") as scratch:
+        data = few_pictures(inputs.data.path, images, inputs.seed, Path(scratch) / "data")
+        yield lambda model: tools.detector.evaluate(model, data, inputs.imgsz, lambda *_: None).accuracy

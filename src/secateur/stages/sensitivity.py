@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.calibration import drawn, look
+from secateur.calibration import few_pictures, look
 from secateur.ports import Importance, Tools
 from secateur.results import Artifact, Sensitivity
 from secateur.specs import Evidence, Probes
@@ -40,7 +40,7 @@ class Inputs:
 def run(inputs: Inputs, tools: Tools, out: Path) -> Sensitivity:
     net = tools.detector.load(inputs.weights.path)
     with tempfile.TemporaryDirectory(prefix="secateur-sensitivity-") as scratch:
-        data = _few_pictures(inputs.data.path, inputs.probes.images, inputs.seed, Path(scratch) / "data")
+        data = few_pictures(inputs.data.path, inputs.probes.images, inputs.seed, Path(scratch) / "data")
 
         def score(candidate: nn.Module) -> float:
             weights = Path(scratch) / "candidate.pt"
@@ -63,22 +63,3 @@ def _narrowed(net: nn.Module, inputs: Inputs, tools: Tools) -> Iterator[tuple[st
     for done, narrowed in enumerate(found):
         tools.progress(done, total)
         yield narrowed
-
-
-def _few_pictures(data: Path, count: int, seed: int, out: Path) -> Path:
-    """The data.yaml of a set whose validation pictures are some of the training pictures of `data`."""
-    chosen = drawn(data, count, seed)
-    for split in ("train", "val"):
-        for kind in ("images", "labels"):
-            (out / kind / split).mkdir(parents=True)
-        for picture in chosen:
-            _link(picture, out / "images" / split)
-            label = data / "labels" / "train" / f"{picture.stem}.txt"
-            if label.is_file():
-                _link(label, out / "labels" / split)
-    (out / "data.yaml").write_bytes((data / "data.yaml").read_bytes())
-    return out / "data.yaml"
-
-
-def _link(file: Path, folder: Path) -> None:
-    (folder / file.name).symlink_to(file.resolve())
