@@ -360,8 +360,9 @@ def _check_devices(spec: RunSpec, on: tuple[str, ...]) -> None:
 
 def _check_places(spec: RunSpec) -> None:
     """What can be known of the outside world before torch is imported."""
-    if check := getattr(spec.dataset, "check", None):
-        check()
+    for kind in PARTS:
+        if check := getattr(getattr(spec, kind), "check", None):
+            check()
     for key, weights in {
         "model.weights": spec.model.weights,
         "distillation.teacher": spec.distillation.teacher,
@@ -424,15 +425,15 @@ def _header(spec: RunSpec, plain: dict[str, Any], folder: Path) -> RunHeader:
         id=folder.name if folder.parent.name == "runs" else f"{folder.parent.name}/{folder.name}",
         name=spec.name,
         spec=plain,
-        versions={"python": sys.version.split()[0], **_versions()},
+        versions={"python": sys.version.split()[0], **_versions(spec)},
         git=_git_commit(),
         command=shlex.join(["secateur", "run", *overrides]),
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(spec: RunSpec) -> dict[str, str]:
     found = {}
-    for library in ("secateur", *LIBRARIES):
+    for library in ("secateur", *LIBRARIES, *plugins.libraries(*(getattr(spec, kind) for kind in PARTS))):
         try:
             found[library] = version(library)
         except PackageNotFoundError:
