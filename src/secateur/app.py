@@ -351,6 +351,8 @@ def _check_devices(spec: RunSpec, on: tuple[str, ...]) -> None:
     """What a training asks of its devices."""
     if spec.sparsity and len(on) > 1:
         raise SpecError(f"sparsity=group_norm trains on one device, got {len(on)}: device={on[0]}")
+    if getattr(spec.quantization, "training", None) and len(on) > 1:
+        raise SpecError(f"quantization={spec.quantization.name} trains on one device, got {len(on)}: device={on[0]}")
     for key, training in (("finetune", spec.finetune), ("model.training", spec.model.training)):
         if training and not training.never:
             if training.precision == "fp16" and on[0] == "cpu":

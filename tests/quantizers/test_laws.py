@@ -7,7 +7,7 @@ from typing import Any
 import onnx
 import pytest
 
-from secateur import plugins
+from secateur import app, plugins
 from secateur.errors import ExportError, SpecError
 from secateur.quantizers.fp16 import Fp16
 from secateur.quantizers.int8_dynamic import Int8Dynamic
@@ -18,12 +18,12 @@ every_quantizer = pytest.mark.parametrize("name", NAMES)
 
 
 def quantizer(name: str) -> Any:
-    part = plugins.load("quantization", name)()
     try:
-        getattr(part, "check", lambda: None)()
+        return app.check([f"quantization={name}"]).quantization
     except SpecError as missing:
+        if "pip install" not in str(missing):
+            raise
         pytest.skip(str(missing))
-    return part
 
 
 def broken(original: Path, out: Path) -> None:
@@ -84,4 +84,4 @@ def test_the_file_keeps_inputs_outputs_and_what_ultralytics_reads(
     original, quantized = onnx.load(yolo_onnx), onnx.load(tmp_path / "quantized.onnx")
     assert quantized.graph.input == original.graph.input
     assert quantized.graph.output == original.graph.output
-    assert quantized.metadata_props == original.metadata_props
+    assert all(entry in quantized.metadata_props for entry in original.metadata_props)

@@ -1,7 +1,7 @@
 """INT8 by NNCF, as OpenVINO has it: the convolutions on integers, each bias corrected by what rounding moved it.
 
-It rounds what goes into a convolution and leaves the SiLU behind it to OpenVINO, which fuses the two. ONNX Runtime has a
-convolution on integers only between two roundings: there these files are slower than FP32. Take `nncf` for files that
+It rounds what goes into a convolution and leaves the SiLU behind it to OpenVINO, which fuses the two. ONNX Runtime has
+a convolution on integers only between two roundings: there these files are slower than FP32. Take `nncf` for files that
 OpenVINO will run, `int8_static` for ONNX Runtime.
 """
 
