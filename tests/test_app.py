@@ -77,6 +77,20 @@ def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
             ["model=yolov8n_seg_scratch", "model.training.optimizer=Adamm"],
             "model.training.optimizer must be one of SGD, Adam, AdamW, MuSGD, got 'Adamm'",
         ),
+        (
+            ["quantization=int8_qat", "device=[cpu,cpu]"],
+            "quantization=int8_qat trains on one device, got 2: device=cpu",
+        ),
+        (
+            ["quantization=int8_qat", "quantization.training.epochs=0"],
+            "quantization: training.epochs must be 1 or more; for none take int8_static",
+        ),
+        (
+            ["quantization=int8_qat", "quantization.training.precision=bf16"],
+            "quantization: training.precision must be fp32, in which INT8 is rounded, got bf16",
+        ),
+        (["quantization=int8_qat", "quantization.training.lr0=0"], "quantization.training.lr0 must be in (0, 1], got "),
+        (["quantization=int8_qat", "quantization.images=0"], "quantization.images must be 1 or more, got 0"),
         (["sparsity=grup_norm"], "no sparsity named 'grup_norm'; there are group_norm, none; did you mean "),
         (["sparsity.strength=1"], "unknown key 'sparsity.strength'; see what there is with: secateur run --cfg job"),
         (["sparsity=group_norm", "+sparsity.strenght=1"], "unknown key 'sparsity.strenght'; there are "),

@@ -16,6 +16,7 @@ HEAVY = {
     "ultralytics",
     "torch_pruning",
     "mlflow",
+    "nncf",
     "onnx",
     "onnxruntime",
     "pandas",

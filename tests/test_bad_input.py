@@ -151,6 +151,26 @@ def test_a_mistyped_override_gets_one_line_and_leaves_no_trace(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["run", "sensitivity"])
+@pytest.mark.parametrize(
+    ("name", "library", "line"),
+    [
+        ("nncf", "nncf", "quantization=nncf needs NNCF: pip install 'secateur[nncf]'"),
+        ("int8_qat", "modelopt", "quantization=int8_qat needs NVIDIA's ModelOpt: pip install 'secateur[qat]'"),
+        ("int8_qat", "huggingface_hub", "quantization=int8_qat needs NVIDIA's ModelOpt: pip install 'secateur[qat]'"),
+    ],
+)
+def test_a_quantizer_whose_library_is_missing_gets_one_line_and_leaves_no_trace(
+    name: str, library: str, line: str, command: str, secateur: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as Python notes that there is none
+
+    code, stderr = secateur(command, f"quantization={name}")
+
+    assert (code, one_line(stderr)) == (2, line)
+    assert list(folder.iterdir()) == []
+
+
 def test_rungs_that_do_not_rise_get_one_line_and_leave_no_trace(secateur: Run, folder: Path) -> None:
     code, stderr = secateur("run", "schedule=ladder", "schedule.shares=[0.3,0.1]")
 

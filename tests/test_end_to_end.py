@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -441,6 +443,41 @@ def test_sparse_training_stands_before_the_first_rung_and_is_scored(detect_check
     assert (prune["weights"], prune["baseline"], heal["before"]) == (sparse, unpruned, sparse)
     assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32", "pruned-fp32"]
     assert "weakest quarter of channels" in run.said
+
+
+@pytest.mark.skipif(not find_spec("nncf"), reason="needs NNCF: pip install 'secateur[nncf]'")
+def test_what_nncf_makes_is_scored_and_timed_and_nncf_itself_is_not_heard(seg_checkpoint: Path, tmp_path: Path) -> None:
+    own = [f"model.weights={seg_checkpoint}", "schedule.target=0.15", "finetune=none", "tracking=none"]
+
+    run = Place(tmp_path).run(*BRIEF, *FEW, *ONE_RUNG, *own, "quantization=nncf", INT8)
+
+    names = [candidate["name"] for candidate in run.report["candidates"]]
+    assert names == ["baseline-fp32", "baseline-nncf", "pruned-fp32", "pruned-nncf"]
+    assert run.report["run"]["versions"]["nncf"] == version("nncf")
+    assert "bias correction" not in run.said.lower()
+    assert not (tmp_path / "home" / "intel").exists()
+
+
+@pytest.mark.skipif(not find_spec("modelopt"), reason="needs ModelOpt: pip install 'secateur[qat]'")
+def test_each_net_is_trained_rounded_before_it_is_exported_for_int8(seg_checkpoint: Path, tmp_path: Path) -> None:
+    own = [f"model.weights={seg_checkpoint}", "schedule.target=0.15", "finetune=none", "tracking=none"]
+    few = ["quantization=int8_qat", "quantization.training.epochs=1", INT8]
+
+    run = Place(tmp_path).run(*BRIEF, *FEW, *ONE_RUNG, *own, *few)
+
+    done = [(record["stage"], record["label"]) for record in run.records]
+    assert done[-9:-2] == [
+        ("export", "pruned"),
+        ("quantize", "pruned-fp32"),
+        ("evaluate", "pruned-fp32"),
+        ("quantize_aware", "pruned-int8_qat"),
+        ("export", "pruned-int8_qat"),
+        ("quantize", "pruned-int8_qat"),
+        ("evaluate", "pruned-int8_qat"),
+    ]
+    exported = [record["outputs"]["model"] for record in run.records if record["stage"] == "export"]
+    assert len(set(exported)) == 4
+    assert "quantizers" not in run.said
 
 
 def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: Path) -> None:

@@ -25,7 +25,7 @@ def settings(path: Path) -> dict[str, Any]:
     """A part's values; those that it takes from the run (`${seed}`) are the run's."""
     plain, run = yaml.safe_load(path.read_text()), yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())
     taken = {key: run.get(value[2:-1], value) for key, value in plain.items() if str(value).startswith("${")}
-    return {key: value for key, value in (plain | taken).items() if key != "name"}
+    return {key: value for key, value in (plain | taken).items() if key not in ("name", "defaults")}
 
 
 def fields_of(path: Path) -> dict[str, Field[Any]]:

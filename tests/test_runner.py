@@ -109,6 +109,16 @@ def test_the_versions_of_the_stages_libraries_are_in_the_key(runner: Runner, inp
     assert identity[3]["quantizer"] == {"kind": "Fp32@1"}
 
 
+def test_the_version_of_a_library_that_only_the_part_works_with_is_in_the_key(
+    runner: Runner, inputs: quantize.Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fp32, "libraries", ("msgspec",), raising=False)
+    made = runner(quantize.run, inputs, "label").model.path
+
+    identity = json.loads((made.parent / "meta.json").read_text())["identity"]
+    assert identity[2]["msgspec"] == version("msgspec")
+
+
 def test_a_record_says_what_went_in_and_what_came_out(runner: Runner, notes: Notes, inputs: quantize.Inputs) -> None:
     outputs = runner(quantize.run, inputs, "label", rung=3)
 

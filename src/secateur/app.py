@@ -351,6 +351,8 @@ def _check_devices(spec: RunSpec, on: tuple[str, ...]) -> None:
     """What a training asks of its devices."""
     if spec.sparsity and len(on) > 1:
         raise SpecError(f"sparsity=group_norm trains on one device, got {len(on)}: device={on[0]}")
+    if getattr(spec.quantization, "training", None) and len(on) > 1:
+        raise SpecError(f"quantization={spec.quantization.name} trains on one device, got {len(on)}: device={on[0]}")
     for key, training in (("finetune", spec.finetune), ("model.training", spec.model.training)):
         if training and not training.never:
             if training.precision == "fp16" and on[0] == "cpu":
@@ -360,8 +362,9 @@ def _check_devices(spec: RunSpec, on: tuple[str, ...]) -> None:
 
 def _check_places(spec: RunSpec) -> None:
     """What can be known of the outside world before torch is imported."""
-    if check := getattr(spec.dataset, "check", None):
-        check()
+    for kind in PARTS:
+        if check := getattr(getattr(spec, kind), "check", None):
+            check()
     for key, weights in {
         "model.weights": spec.model.weights,
         "distillation.teacher": spec.distillation.teacher,
@@ -424,15 +427,15 @@ def _header(spec: RunSpec, plain: dict[str, Any], folder: Path) -> RunHeader:
         id=folder.name if folder.parent.name == "runs" else f"{folder.parent.name}/{folder.name}",
         name=spec.name,
         spec=plain,
-        versions={"python": sys.version.split()[0], **_versions()},
+        versions={"python": sys.version.split()[0], **_versions(spec)},
         git=_git_commit(),
         command=shlex.join(["secateur", "run", *overrides]),
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(spec: RunSpec) -> dict[str, str]:
     found = {}
-    for library in ("secateur", *LIBRARIES):
+    for library in ("secateur", *LIBRARIES, *plugins.libraries(*(getattr(spec, kind) for kind in PARTS))):
         try:
             found[library] = version(library)
         except PackageNotFoundError:

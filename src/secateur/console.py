@@ -95,7 +95,7 @@ def _found(record: StageRecord) -> str:
         case "evaluate":
             box, mask = (outputs["accuracy"][f"{kind}_map50_95"] for kind in ("box", "mask"))
             return f"box {box:.3f}" + (f"  mask {mask:.3f}" if mask is not None else "")
-        case "finetune":
+        case "finetune" | "quantize_aware":
             return f"loss {_total(outputs['curve'][0])} → {_total(outputs['curve'][-1])}"
         case "sparsify":
             before, after = outputs["weakest_quarter"]

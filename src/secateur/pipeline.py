@@ -39,6 +39,7 @@ from secateur.stages import (
     prepare,
     prune,
     quantize,
+    quantize_aware,
     sensitivity,
     sparsify,
 )
@@ -249,8 +250,10 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
         exported = stage(export.run, export.Inputs(net.weights, spec.imgsz), net_name)
         for way in ways.values():
             name = f"{net_name}-{way.name}"
+            training: Training | None = getattr(way, "training", None)
+            source = rounded(net, training, name, spec, data, stage) if training else exported.model
             looks = (data, spec.seed) if way.images else (None, None)
-            made = stage(quantize.run, quantize.Inputs(exported.model, way, spec.imgsz, *looks), name)
+            made = stage(quantize.run, quantize.Inputs(source, way, spec.imgsz, *looks), name)
             models[name], origins[name] = made.model, (net, way.name)
             scores[name] = score(made.model, name, None, spec, data, stage)
     changes = contrasts({name: scored.matches for name, scored in scores.items()}, spec, stage)
@@ -263,6 +266,13 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
         )
         for name, model in models.items()
     )  # fmt: skip
+
+
+def rounded(net: Net, training: Training, name: str, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact:
+    """The net in FP32 as a file, trained on to bear what a quantizer does to it."""
+    inputs = quantize_aware.Inputs(net.weights, data, training, spec.imgsz, spec.seed)
+    trained = stage(quantize_aware.run, inputs, name)
+    return stage(export.run, export.Inputs(trained.weights, spec.imgsz), name).model
 
 
 def contrasts(matches: dict[str, Artifact], spec: RunSpec, stage: Runner) -> dict[str, AccuracyChange]:

@@ -35,6 +35,11 @@ def load(kind: str, name: str) -> type[Any]:
     return part
 
 
+def libraries(*values: object) -> list[str]:
+    """Those that the parts among the values say they work with, beyond what their stage names."""
+    return [library for value in values for library in getattr(value, "libraries", ())]
+
+
 def class_name(name: str) -> str:
     """`bn_scale` -> `BnScale`."""
     return "".join(word.capitalize() for word in name.split("_"))

@@ -217,7 +217,8 @@ class Lesson:
     is asked of the weights themselves.
 
     `kept` says which of its teacher's output channels each layer still has; layers that are not named have all.
-    `unpruned` is the net that it was cut from, where layers that were left as they were are to stay so.
+    `unpruned` is the net that it was cut from, where layers that were left as they were are to stay so. `rounded`: the
+    weights of each convolution, and what goes into it, are rounded as in INT8 while it learns.
     """
 
     data: Path
@@ -227,6 +228,7 @@ class Lesson:
     kept: Mapping[str, Sequence[int]] = field(default_factory=dict)
     unpruned: Path | None = None
     regularizer: Regularizer | None = None
+    rounded: bool = False
 
 
 class Detector(Protocol):

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from secateur import plugins
 from secateur.ports import Sink, Tools
 from secateur.results import Epoch, Rung, StageRecord
 from secateur.store import Store, Stored, canonical
@@ -56,7 +57,8 @@ class Runner:
 
     def _stored(self, stage: StageFunction[I, O], name: str, inputs: I, tools: Tools) -> Stored[O]:
         module = sys.modules[stage.__module__]
-        libraries = {library: version(library) for library in module.LIBRARIES}
+        of_parts = plugins.libraries(*vars(inputs).values())
+        libraries = {library: version(library) for library in (*module.LIBRARIES, *of_parts)}
         outputs: type[O] = get_type_hints(stage)["return"]
         identity = [name, module.VERSION, libraries, inputs]
         resumes = getattr(module, "RESUMES", False)

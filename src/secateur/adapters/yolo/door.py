@@ -98,8 +98,7 @@ class Yolo:
     def finetune(
         self, weights: Path, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
     ) -> tuple[Epoch, ...]:
-        key = "sparsity.training" if lesson.regularizer else "finetune"
-        return self._train(key, checkpoint.load(weights), lesson, recipe, imgsz, seed, out, watch)
+        return self._train(_key(lesson), checkpoint.load(weights), lesson, recipe, imgsz, seed, out, watch)
 
     def _train(
         self, key: str, net: nn.Module, lesson: Lesson, recipe: Training, imgsz: int, seed: int, out: Path, watch: Watch
@@ -158,6 +157,13 @@ class Yolo:
         self, net: nn.Module, data: Path, imgsz: int, images: int, seed: int, progress: Progress
     ) -> None:
         gradients.accumulate_squared_gradients(net, data, imgsz, images, seed, self.device, progress)
+
+
+def _key(lesson: Lesson) -> str:
+    """Where a person set how it is trained."""
+    if lesson.rounded:
+        return "quantization.training"
+    return "sparsity.training" if lesson.regularizer else "finetune"
 
 
 def _comparable(teacher: Any, net: Any, distillation: Distillation) -> Iterator[tuple[str, Any, Any]]:

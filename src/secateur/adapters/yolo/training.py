@@ -13,9 +13,9 @@ from typing import Any
 
 from ultralytics.nn.tasks import BaseModel, DetectionModel, SegmentationModel, load_checkpoint
 from ultralytics.utils import YAML
-from ultralytics.utils.torch_utils import init_seeds
+from ultralytics.utils.torch_utils import init_seeds, strip_qat
 
-from secateur.adapters.yolo import ranks, unfinished
+from secateur.adapters.yolo import ranks, rounding, unfinished
 from secateur.adapters.yolo.distillation import student_of
 from secateur.adapters.yolo.trainers import epoch_of, overrides_of, set_rate, trainer_of
 from secateur.errors import StageError
@@ -96,6 +96,7 @@ def complete(task: Task, watch: Watch) -> Trained:
     except (RuntimeError, ValueError) as error:
         raise StageError(_why(error, task.key, task.training.batch)) from error
     net = load_checkpoint(trainer.best)[0] if task.training.patience else trainer.ema.ema
+    strip_qat(net)  # of the rounding, where there was one: the weights bear it now
     return student_of(net), tuple(trainer.curve)
 
 
@@ -156,9 +157,10 @@ def _why(error: Exception, key: str, batch: int) -> str:
 
 
 def _taught(lesson: Lesson) -> dict[str, Any]:
-    """What turns Ultralytics' own distillation on."""
+    """What turns Ultralytics' own distillation on, and its quantization-aware training."""
     features = lesson.distillation.features
-    return {"distill_model": str(lesson.teacher), "dis": features} if features else {}
+    distilled = {"distill_model": str(lesson.teacher), "dis": features} if features else {}
+    return distilled | (rounding.settings() if lesson.rounded else {})
 
 
 def pictures(lesson: Lesson, scratch: Path) -> Path:
