@@ -83,7 +83,7 @@ def _coarse_parts(tensor: str, step: float, graph: Graph, seen: Mapping[str, _Se
     widths = {part: width for part in parts if (width := _width(part, graph, seen)) is not None}
     if not widths:
         return None
-    part = min(widths, key=lambda name: widths[name])
+    part = min(widths, key=lambda name: (_bounded(name, graph) is None, widths[name]))
     levels = widths[part] / step
     if levels >= FEW or not _matters(part, graph, widths, step):
         return None
