@@ -83,6 +83,14 @@ def seg_checkpoint(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, shapes:
 
 
 @pytest.fixture(scope="session")
+def seg_onnx(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, seg_checkpoint: Path) -> Path:
+    """The same, exported for pictures of IMGSZ."""
+    out = tmp_path_factory.mktemp("exported") / "seg.onnx"
+    yolo.export_onnx(seg_checkpoint, IMGSZ, out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def detect_checkpoint(tmp_path_factory: pytest.TempPathFactory, yolo: Yolo, shapes: Path) -> Path:
     """YOLOv8n with random weights and lively BatchNorm."""
     return random_checkpoint("yolov8n.yaml", tmp_path_factory.mktemp("detect") / "detect.pt", yolo, shapes)

@@ -119,6 +119,16 @@ def finished() -> RunReport:
     )
 
 
+FAULT = "output0 is not finite (NaN or infinite) in all of its values"
+
+
+def with_fault() -> RunReport:
+    """The same run, one of its files of no use."""
+    report = finished()
+    faulty = (replace(c, fault=FAULT) if c.name == "baseline-int8_static" else c for c in report.candidates)
+    return replace(report, candidates=tuple(faulty))
+
+
 def failed() -> RunReport:
     report = finished()
     return replace(

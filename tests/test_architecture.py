@@ -71,6 +71,7 @@ def test_listing_and_loading_all_parts_is_light(tmp_path: Path) -> None:
     "arguments",
     [
         ["--help"],
+        ["doctor", "--help"],
         ["run", "importance=magnitud"],
         ["run", "schedul=linear"],
         ["run", "schedule.target=2"],

@@ -121,9 +121,9 @@ def test_every_stage_is_recorded_in_its_order(first: Run) -> None:
         ]
         for rung, share in ((1, 15), (2, 30))
     ]
+    each = ("quantize", "verify", "evaluate")
     ways = [
-        [("export", net, None)]
-        + [(stage, f"{net}-{way}", None) for way in ("fp32", "int8_static") for stage in ("quantize", "evaluate")]
+        [("export", net, None)] + [(stage, f"{net}-{way}", None) for way in ("fp32", "int8_static") for stage in each]
         for net in ("baseline", "pruned")
     ]
     assert [(r["stage"], r["label"], r["rung"]) for r in first.records] == [

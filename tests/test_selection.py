@@ -39,6 +39,23 @@ def test_a_candidate_that_may_be_no_faster_does_not_ship() -> None:
     assert chosen == (BASELINE, "no candidate is measurably faster than the unpruned FP32 baseline")
 
 
+def test_a_candidate_with_a_fault_never_ships_and_is_told() -> None:
+    broken = replace(option("b", 0.40, 2.5), fault="output0 is constant")
+
+    chosen = select([UNPRUNED, option("a", 0.39, 1.5), broken], None)
+
+    assert chosen == ("a", "the fastest of 3 candidates; b is refused: output0 is constant")
+
+
+def test_where_all_faster_ones_have_a_fault_the_baseline_is_kept() -> None:
+    chosen = select([UNPRUNED, replace(option("b", 0.40, 2.5), fault="output0 is constant")], 0.02)
+
+    assert chosen == (
+        BASELINE,
+        "no candidate is measurably faster than the unpruned FP32 baseline; b is refused: output0 is constant",
+    )
+
+
 def test_the_baseline_alone_ships() -> None:
     assert select([UNPRUNED], 0.02)[0] == BASELINE
 

@@ -54,6 +54,27 @@ def compare(
 
 
 @app.command()
+def doctor(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    data: Annotated[Path | None, typer.Option(help="A data yaml: look at its validation pictures.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass; 0: every core.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """Examine a model file: why is it slow, why is what it gives wrong, and what to do about it."""
+    from rich.console import Console
+
+    from secateur.doctor.examine import examine
+    from secateur.reporting.examination import as_text, tables
+    from secateur.runtimes.onnxruntime import Onnxruntime
+
+    found = examine(model, Onnxruntime(threads=threads), data, seconds=3.0)
+    if as_json:
+        typer.echo(as_text(found))
+    else:
+        Console(width=None if sys.stdout.isatty() else 140).print(tables(found))
+
+
+@app.command()
 def replay(
     folder: Annotated[Path, typer.Argument(help="A run's folder.")],
     uri: Annotated[str, typer.Option(help="Where to.")] = TRACKED,

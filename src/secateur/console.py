@@ -103,6 +103,8 @@ def _found(record: StageRecord) -> str:
         case "prune" | "baseline":
             footprint = outputs["footprint"]
             return f"{footprint['params'] / 1e6:.2f} M params  {footprint['macs'] / 1e9:.3f} G MACs"
+        case "verify":
+            return f"refused: {outputs['fault']}" if outputs["fault"] else ""
         case "prepare":
             return f"{outputs['train_images']} train, {outputs['val_images']} val pictures"
         case _:

@@ -42,8 +42,12 @@ from secateur.stages import (
     quantize_aware,
     sensitivity,
     sparsify,
+    verify,
 )
 from secateur.store import Store, artifact
+
+VERIFIED = 4
+"""Training pictures on which each file must give something of use."""
 
 
 @dataclass(frozen=True)
@@ -243,9 +247,9 @@ def within_budget(net: Net, unpruned: Net, max_map_drop: float | None) -> bool:
 
 
 def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) -> tuple[Candidate, ...]:
-    """Each net in FP32 and quantized, as files: scored and timed, both against the unpruned FP32."""
+    """Each net in FP32 and quantized, as files: looked at, scored and timed, both against the unpruned FP32."""
     ways: dict[str, Quantizer] = {way.name: way for way in (Fp32(), spec.quantization)}
-    models, scores, origins = {}, {}, {}
+    models, faults, scores, origins = {}, {}, {}, {}
     for net_name, net in nets.items():
         exported = stage(export.run, export.Inputs(net.weights, spec.imgsz), net_name)
         for way in ways.values():
@@ -255,6 +259,8 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
             looks = (data, spec.seed) if way.images else (None, None)
             made = stage(quantize.run, quantize.Inputs(source, way, spec.imgsz, *looks), name)
             models[name], origins[name] = made.model, (net, way.name)
+            looked = verify.Inputs(made.model, timer(spec), data, spec.imgsz, VERIFIED, spec.seed)
+            faults[name] = stage(verify.run, looked, name).fault
             scores[name] = score(made.model, name, None, spec, data, stage)
     changes = contrasts({name: scored.matches for name, scored in scores.items()}, spec, stage)
     inputs = benchmark.Inputs(models, BASELINE, timer(spec), spec.benchmark)
@@ -262,7 +268,7 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
     return tuple(
         Candidate(
             name, spec.runtime.name, origins[name][1], model, model.path.stat().st_size, origins[name][0].footprint,
-            scores[name].accuracy, latencies[name], changes.get(name),
+            scores[name].accuracy, latencies[name], changes.get(name), faults[name],
         )
         for name, model in models.items()
     )  # fmt: skip

@@ -13,9 +13,10 @@ FLAGS = frozenset(
     "amx_tile amx_int8 amx_bf16 neon asimd asimdhp asimddp i8mm bf16 sve sve2".split()
 )
 """The instruction sets that inference libraries choose their kernels by, as Linux spells them."""
-VNNI = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
-"""Those of x86 that add products of 8 bits up in 32."""
-ARM = ("aarch64", "arm64")
+X86, ARM = frozenset({"x86_64", "AMD64", "i686"}), frozenset({"aarch64", "arm64", "armv7l", "armv8l"})
+"""How machines are named, by the family of their processor."""
+X86_DOT, ARM_DOT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"}), frozenset({"asimddp", "i8mm"})
+"""What adds up products of 8 bits in 32, at once."""
 
 
 @cache
@@ -43,13 +44,13 @@ def usable_cores() -> int:
 
 def activations_for(machine: str) -> str:
     """`uint8`, or `int8`, which the kernels for ARM are made for; `machine` as `platform.machine()` names it."""
-    return "int8" if machine.lower() in ARM else "uint8"
+    return "int8" if machine in ARM else "uint8"
 
 
 def saturates(machine: str, flags: tuple[str, ...]) -> bool:
     """Whether products of 8 bits are added up in 16, which overflows unless weights have 7: x86 without VNNI, or of
     which no flags are known."""
-    return machine.lower() not in ARM and not VNNI.intersection(flags)
+    return machine not in ARM and not X86_DOT.intersection(flags)
 
 
 def here() -> tuple[str, tuple[str, ...]]:

@@ -156,7 +156,10 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model file that could ship, with all that was measured on that very file; the unpruned FP32 has no change."""
+    """A model file that could ship, with all that was measured on that very file; the unpruned FP32 has no change.
+
+    `fault` says in one line why what it gives is of no use; such a file is never selected.
+    """
 
     name: str
     runtime: str
@@ -167,6 +170,7 @@ class Candidate:
     accuracy: Accuracy
     latency: Latency
     accuracy_change: AccuracyChange | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)

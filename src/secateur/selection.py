@@ -8,9 +8,15 @@ from secateur.results import BASELINE, Accuracy, Candidate, Rung
 
 
 def select(candidates: Sequence[Candidate], max_map_drop: float | None) -> tuple[str, str]:
-    """(name, why): the fastest that is measurably faster than the baseline and inside the accuracy budget."""
+    """(name, why): the fastest that is measurably faster than the baseline and inside the accuracy budget; never one
+    with a fault."""
+    name, why = _fastest(candidates, max_map_drop)
+    return name, "; ".join([why, *(f"{c.name} is refused: {c.fault}" for c in candidates if c.fault)])
+
+
+def _fastest(candidates: Sequence[Candidate], max_map_drop: float | None) -> tuple[str, str]:
     baseline = next(c for c in candidates if c.name == BASELINE)
-    faster = [c for c in candidates if c.latency.speedup.low > 1]
+    faster = [c for c in candidates if c.latency.speedup.low > 1 and c.fault is None]
     if not faster:
         return BASELINE, "no candidate is measurably faster than the unpruned FP32 baseline"
     allowed = [c for c in faster if max_map_drop is None or drop(c, baseline) <= max_map_drop]

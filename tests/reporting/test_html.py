@@ -9,7 +9,17 @@ import pytest
 from secateur.reporting.charts import Axis, Mark, Scatter, _spread, round_step, scatter
 from secateur.reporting.html import render
 from secateur.results import RunReport
-from tests.example_report import accuracy, candidate, detector, failed, finished, latency, without_changes
+from tests.example_report import (
+    FAULT,
+    accuracy,
+    candidate,
+    detector,
+    failed,
+    finished,
+    latency,
+    with_fault,
+    without_changes,
+)
 
 VOID = {"meta"}
 
@@ -81,6 +91,11 @@ def test_accuracies_stand_with_what_they_differ_by() -> None:
     assert f"<td>0.339{small}−0.011 (−0.024 to +0.003)</small>{small}no measurable difference</small></td>" in page
     assert "paired 95 % bootstrap interval over the validation pictures" in page
     assert "over the validation pictures" not in render(without_changes())
+
+
+def test_a_candidate_with_a_fault_says_why_it_is_refused() -> None:
+    assert f"refused: {FAULT}" in render(with_fault())
+    assert "refused: " not in render(finished())
 
 
 def test_names_cannot_break_the_page() -> None:

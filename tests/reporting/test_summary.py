@@ -6,7 +6,7 @@ import pytest
 
 from secateur.reporting.summary import change, flatten, headline, points, report_dict
 from secateur.results import BASELINE, Artifact, Interval, RunReport
-from tests.example_report import candidate, detector, failed, finished, without_changes
+from tests.example_report import FAULT, candidate, detector, failed, finished, with_fault, without_changes
 
 
 def with_speedup(median: float, low: float, high: float) -> RunReport:
@@ -140,3 +140,9 @@ def test_nested_values_get_the_names_of_the_command_line() -> None:
         "dataset.shapes": "[1, 2]",
         "dataset.seed": None,
     }
+
+
+def test_a_fault_is_told_and_is_null_where_there_is_none() -> None:
+    faults = {told["name"]: told["fault"] for told in report_dict(with_fault())["candidates"]}
+
+    assert faults == {BASELINE: None, "baseline-int8_static": FAULT, "pruned-fp32": None, "pruned-int8_static": None}

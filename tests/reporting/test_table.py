@@ -3,7 +3,7 @@ from rich.console import Console
 
 from secateur.reporting.table import tables
 from secateur.results import RunReport
-from tests.example_report import detector, failed, finished, without_changes
+from tests.example_report import FAULT, detector, failed, finished, with_fault, without_changes
 
 
 def piped(report: RunReport, width: int = 80) -> str:
@@ -46,6 +46,13 @@ def test_the_selected_candidate_is_marked() -> None:
 
     assert marked[0].startswith("▶ pruned-int8_static")
     assert marked[1] == "▶ pruned-int8_static: the fastest within 0.05 of the baseline's mask mAP"
+
+
+def test_a_candidate_with_a_fault_is_marked_and_says_why() -> None:
+    marked = [line for line in piped(with_fault(), 120).splitlines() if line.startswith("✗")]
+
+    assert marked[0].startswith("✗ baseline-int8_static")
+    assert marked[1] == f"✗ baseline-int8_static: {FAULT}"
 
 
 def test_a_rejected_rung_says_so() -> None:

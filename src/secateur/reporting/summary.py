@@ -266,6 +266,7 @@ def _candidate(candidate: Candidate, run_dir: Path | None) -> dict[str, Any]:
         **asdict(candidate.footprint),
         **asdict(candidate.accuracy),
         **_changes(candidate.accuracy_change),
+        "fault": candidate.fault,
         **_latency(candidate.latency),
     }
 

@@ -33,7 +33,8 @@ def tables(report: RunReport) -> RenderableType:
         notes = [accuracy_method(report.baseline), *filter(None, map(search, report.rungs))]
         parts += [Text(note, style="dim") for note in notes]
     if report.candidates:
-        parts += ["", _candidates(report), Text(latency_method(report), style="dim")]
+        faults = [Text(f"✗ {c.name}: {c.fault}", style="red") for c in report.candidates if c.fault]
+        parts += ["", _candidates(report), *faults, Text(latency_method(report), style="dim")]
     if any(candidate.accuracy_change for candidate in report.candidates):
         parts += ["", _changes(report), Text(change_method(report), style="dim")]
     if report.selected and report.why:
@@ -68,7 +69,7 @@ def _candidates(report: RunReport) -> Table:
     title = "Candidates (speed-up over the unpruned FP32, 95 % interval)"
     table = _table(title, "file", "params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up")
     for candidate in report.candidates:
-        style = "bold" if candidate.name == report.selected else None
+        style = "bold" if candidate.name == report.selected else "dim" if candidate.fault else None
         table.add_row(*_candidate(candidate, report), style=style)
     return table
 
@@ -77,7 +78,7 @@ def _candidate(candidate: Candidate, report: RunReport) -> tuple[str, ...]:
     footprint = candidate.footprint
     baseline = report.baseline_footprint or footprint
     return (
-        f"{'▶' if candidate.name == report.selected else ' '} {candidate.name}",
+        f"{_mark(candidate, report)} {candidate.name}",
         millions(footprint.params),
         billions(footprint.macs) if footprint == baseline else change(footprint.macs, baseline.macs),
         score(candidate.accuracy.box_map50_95),
@@ -86,6 +87,10 @@ def _candidate(candidate: Candidate, report: RunReport) -> tuple[str, ...]:
         f"{candidate.latency.ms.p50:.1f}",
         speedup(candidate),
     )
+
+
+def _mark(candidate: Candidate, report: RunReport) -> str:
+    return "▶" if candidate.name == report.selected else "✗" if candidate.fault else " "
 
 
 def _changes(report: RunReport) -> Table:

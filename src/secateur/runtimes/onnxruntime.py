@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.errors import ExportError
+from secateur.examination import NodeTime, Profile
 from secateur.processor import usable_cores
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
     from secateur.ports import Image
+
+
+KERNEL = "_kernel_time"  # how the profiler ends the name of a node that it timed
+MOST_PASSES = 100  # of a profile: each is hundreds of events in a file
 
 
 @dataclass(frozen=True)
@@ -43,18 +52,38 @@ class Onnxruntime:
 
     def open(self, model: Path) -> OnnxSession:
         self._check_provider()
-        return OnnxSession(self._load(model))
+        return OnnxSession(self._load(model, self._options()))
+
+    def profile(self, model: Path, image: Image, seconds: float, warmup_seconds: float, optimized: Path) -> Profile:
+        """Times each node of the graph as it runs it, after fusion, and writes that graph to `optimized`.
+
+        Run it in a process that does nothing else. The file that is written fits this processor only.
+        """
+        self._check_provider()
+        options = self._options()
+        options.optimized_model_filepath = str(optimized)
+        options.enable_profiling = True
+        with TemporaryDirectory(prefix="secateur-") as folder:
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._load(model, options)
+            name = session.get_inputs()[0].name
+            warm = _passes(session, name, image, warmup_seconds)
+            passes = _passes(session, name, image, seconds)
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+        pass_ms, nodes = _medians(events, warm)
+        threads = self.threads or usable_cores()
+        return Profile(self.name, self.version(), threads, passes, pass_ms, nodes)
 
     def _check_provider(self) -> None:
         available = _library().get_available_providers()
         if self.provider not in available:
             raise ExportError(f"ONNX Runtime has no provider '{self.provider}' here; there are {', '.join(available)}")
 
-    def _load(self, model: Path) -> Any:
+    def _load(self, model: Path, options: Any) -> Any:
         if not model.is_file():
             raise ExportError(f"no model file {model}")
         try:
-            session = _library().InferenceSession(str(model), self._options(), providers=[self.provider])
+            session = _library().InferenceSession(str(model), options, providers=[self.provider])
         except Exception as error:  # its errors have no base class of their own
             raise ExportError(f"ONNX Runtime cannot open {model}: {_first_line(error)}") from error
         if session.get_providers()[0] != self.provider:  # it falls back to the CPU without an error
@@ -82,6 +111,29 @@ class OnnxSession:
     def run(self, image: Image) -> Sequence[NDArray[np.float32]]:
         outputs: Sequence[NDArray[np.float32]] = self._session.run(None, {self._input.name: image})
         return outputs
+
+
+def _passes(session: Any, name: str, image: Image, seconds: float) -> int:
+    """Runs for so long, but not more than MOST_PASSES times; how many passes that were."""
+    end = time.perf_counter() + seconds
+    for done in range(1, MOST_PASSES + 1):
+        session.run(None, {name: image})
+        if time.perf_counter() > end:
+            return done
+    return MOST_PASSES
+
+
+def _medians(events: Iterable[dict[str, Any]], warm: int) -> tuple[float, tuple[NodeTime, ...]]:
+    """Milliseconds of a whole pass and of each node, in the order they run in, without the first passes."""
+    passes: list[float] = []
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event["name"] == "model_run":
+            passes.append(event["dur"] / 1000)
+        elif event["name"].endswith(KERNEL):
+            times[event["name"].removesuffix(KERNEL), event["args"]["op_name"]].append(event["dur"] / 1000)
+    nodes = tuple(NodeTime(name, kind, statistics.median(ms[warm:])) for (name, kind), ms in times.items())
+    return statistics.median(passes[warm:]), nodes
 
 
 def _library() -> ModuleType:

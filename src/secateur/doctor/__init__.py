@@ -1,0 +1,1 @@
+"""Why is a model file slow, why is what it gives wrong: values in, findings out."""

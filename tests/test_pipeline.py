@@ -1,0 +1,89 @@
+"""What the pipeline does with a file that is of no use: real nets, real files, the real runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from secateur.adapters.channel_pruning import ChannelPruner
+from secateur.adapters.yolo.door import Yolo
+from secateur.app import check
+from secateur.pipeline import Net, measure
+from secateur.ports import Tools
+from secateur.results import BASELINE, Accuracy, Candidate, Footprint, Rung, RunReport, StageRecord
+from secateur.runner import Runner
+from secateur.selection import select
+from secateur.specs import Benchmark
+from secateur.store import Store, artifact
+from tests.conftest import IMGSZ, no_progress
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Spoiled:
+    """Writes a file whose last bias is no number."""
+
+    name: ClassVar[str] = "spoiled"
+    images: ClassVar[int] = 0
+
+    def quantize(self, model: Path, calibration: Iterable[np.ndarray], out: Path) -> None:
+        net = onnx.load(model)
+        biases = [entry for entry in net.graph.initializer if entry.name.endswith(".bias")]
+        for bias in biases:
+            values = np.full_like(numpy_helper.to_array(bias), np.nan)
+            bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+        onnx.save(net, out)
+
+
+class Records(list[StageRecord]):
+    """A sink that keeps the stages' records."""
+
+    def stage_started(self, stage: str, label: str) -> None: ...
+
+    def stage_finished(self, record: StageRecord) -> None:
+        self.append(record)
+
+    def epoch_finished(self, label: str, rung: int | None, epoch: object) -> None: ...
+
+    def rung_finished(self, rung: Rung) -> None: ...
+
+    def run_finished(self, report: RunReport) -> None: ...
+
+
+@pytest.mark.slow
+def test_a_file_that_gives_nan_stays_in_the_report_with_its_fault_and_the_run_goes_on(
+    yolo: Yolo, seg_checkpoint: Path, shapes: Path, tmp_path: Path
+) -> None:
+    spec = replace(
+        check(["model=yolov8n_seg_scratch", f"imgsz={IMGSZ}", "runtime.threads=1"]),
+        quantization=Spoiled(), benchmark=Benchmark(2, 0.1, 0.0),
+    )  # fmt: skip
+    records = Records()
+    stage = Runner(Tools(yolo, ChannelPruner(), yolo, no_progress), Store(tmp_path / "store"), (records,))
+    unpruned = Net(artifact(seg_checkpoint), Footprint(1, 1), Accuracy(0, 0, 0, 0, 8, "nobody"))
+
+    sound, spoiled = measure({"baseline": unpruned}, spec, artifact(shapes.parent), stage)
+
+    assert (sound.name, sound.fault) == (BASELINE, None)
+    assert spoiled.fault is not None
+    assert spoiled.fault.startswith("output0 is not finite (NaN or infinite) in ")
+    assert spoiled.accuracy.main == 0
+    assert spoiled.latency.ms.p50 > 0
+    assert [(r.label, r.outputs["fault"]) for r in records if r.stage == "verify"] == [
+        (BASELINE, None), ("baseline-spoiled", spoiled.fault),
+    ]  # fmt: skip
+    assert select((sound, fastest(spoiled)), None)[0] == BASELINE
+
+
+def fastest(candidate: Candidate) -> Candidate:
+    """The same, had it been ten times as fast."""
+    speedup = replace(candidate.latency.speedup, median=10.0, low=9.0, high=11.0)
+    return replace(candidate, latency=replace(candidate.latency, speedup=speedup))
