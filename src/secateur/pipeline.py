@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from secateur import plugins
 from secateur.bootstrap import DRAWS
 from secateur.edge.fingerprint import fingerprint
+from secateur.errors import SpecError
 from secateur.ports import Detector, Quantizer, Sink, Tools
 from secateur.quantizers.fp32 import Fp32
 from secateur.results import (
@@ -43,6 +46,8 @@ from secateur.stages import (
     sparsify,
 )
 from secateur.store import Store, artifact
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
 
 def sensitivities(spec: RunSpec, tools: Tools, store: Store, sinks: Sequence[Sink]) -> Sensitivity:
     """What each group of channels costs alone, and nothing else; raises SecateurError."""
+    spec = replace(spec, quantization=Fp32())  # nothing is quantized
     stage, spec = Runner(tools, store, sinks), settled(spec, tools.detector)
     data, unpruned = begin(spec, tools, stage)
     return probe(sparsified(unpruned, spec, data.data, stage), spec, data.data, stage)
@@ -128,13 +134,29 @@ def settled(spec: RunSpec, detector: Detector) -> RunSpec:
 
 
 def begin(spec: RunSpec, tools: Tools, stage: Runner) -> tuple[prepare.Outputs, Net]:
-    """The data set and the unpruned net, which fit each other; wrong weights are told before long work."""
+    """The data set and the unpruned net, which fit each other; what does not is told before long work."""
     source = spec.model.weights
     weights = tools.detector.resolve_weights("model.weights", source) if source else None
     data = stage(prepare.run, prepare.Inputs(spec.dataset.digest(tools.downloads), spec.dataset), "data")
+    check_apart(data, spec.quantization)
     if weights:
         tools.detector.check_fits(weights, len(data.names), data.labels)
     return data, unpruned_net(spec, weights, data.data, stage)
+
+
+def check_apart(data: prepare.Outputs, quantizer: Quantizer) -> None:
+    """Raises SpecError where a quantizer would calibrate on validation pictures, and warns where none would: what is
+    pruned, healed or trained looks at them too."""
+    if not data.val_in_train:
+        return
+    found = f"dataset: {data.val_in_train} of {data.val_images} validation pictures are training pictures too"
+    if quantizer.images:
+        without = [name for name in plugins.names("quantization") if not plugins.load("quantization", name)().images]
+        raise SpecError(
+            f"{found}, which {quantizer.name} calibrates on: split them anew, or take a quantization without "
+            f"calibration: {', '.join(without)}"
+        )
+    log.warning("%s: whatever is pruned, healed or trained by them scores better than it is", found)
 
 
 def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) -> Net:
