@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ from secateur.stages import (
     quantize,
     sensitivity,
     sparsify,
+    swap,
 )
 from secateur.store import Store, artifact
 
@@ -69,13 +71,14 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     stage.tell(Rung(0, 0.0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
 
     sparse = sparsified(unpruned, spec, data.data, stage)
-    probed = probe(sparse, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
+    start = swapped(sparse, spec, data.data, stage)
+    probed = probe(start, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
     unlabelled = more_pictures(teacher, spec, data.data, stage)
 
     ladder = spec.schedule.rungs()
     rungs: list[Rung] = []
     cuts: tuple[Artifact, ...] = ()
-    current, accepted = sparse, unpruned
+    current, accepted = start, unpruned
     refused = 0
     for number, target in enumerate(ladder, start=1):
         smaller = cut(current, unpruned, target, number, probed, spec, data.data, stage)
@@ -107,6 +110,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
         dataset={**asdict(data), "data": data.data.sha256},
         baseline_footprint=unpruned.footprint,
         baseline=unpruned.accuracy,
+        before_pruning=changed({"baseline": unpruned, "sparse": sparse, "swapped": start}),
         rungs=tuple(rungs),
         checkpoints={name: net.weights for name, net in nets.items()},
         candidates=candidates,
@@ -120,7 +124,8 @@ def sensitivities(spec: RunSpec, tools: Tools, store: Store, sinks: Sequence[Sin
     spec = replace(spec, quantization=Fp32())  # nothing is quantized
     stage, spec = Runner(tools, store, sinks), settled(spec, tools.detector)
     data, unpruned = begin(spec, tools, stage)
-    return probe(sparsified(unpruned, spec, data.data, stage), spec, data.data, stage)
+    start = swapped(sparsified(unpruned, spec, data.data, stage), spec, data.data, stage)
+    return probe(start, spec, data.data, stage)
 
 
 def settled(spec: RunSpec, detector: Detector) -> RunSpec:
@@ -173,13 +178,29 @@ def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Run
 
 
 def sparsified(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
-    """What pruning starts from: the net after sparse training, scored; the unpruned net where there is none."""
+    """The net after sparse training, scored; the unpruned net where there is none."""
     if spec.sparsity is None:
         return unpruned
     scope = spec.scope
     inputs = sparsify.Inputs(unpruned.weights, data, spec.sparsity, scope.head, scope.keep, spec.imgsz, spec.seed)
     made = stage(sparsify.run, inputs, "sparse")
     return Net(made.weights, unpruned.footprint, score(made.weights, "sparse", None, spec, data, stage).accuracy)
+
+
+def swapped(net: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
+    """The net with other activations, mended as far as that goes without training, and scored; the same net where it
+    keeps its own."""
+    if spec.activation == "silu":
+        return net
+    made = stage(swap.run, swap.Inputs(net.weights, spec.activation), spec.activation)
+    weights = healed(made.weights, net, made.kept, None, spec, data, stage)
+    return Net(weights, net.footprint, score(weights, "swapped", None, spec, data, stage).accuracy)
+
+
+def changed(nets: dict[str, Net]) -> dict[str, Accuracy]:
+    """What each net scores that is not the one before it."""
+    steps = itertools.pairwise(nets.items())
+    return {name: net.accuracy for (_, before), (name, net) in steps if net is not before}
 
 
 def probe(net: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Sensitivity:
@@ -208,11 +229,18 @@ def cut(
 
 def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
     """The pruned net, mended as far as that goes without training, and scored."""
-    weights = pruned.weights
-    if spec.healing is not None:
-        inputs = heal.Inputs(weights, before.weights, pruned.kept, spec.healing, data, spec.imgsz, spec.seed)
-        weights = stage(heal.run, inputs, "without training", rung).weights
+    weights = healed(pruned.weights, before, pruned.kept, rung, spec, data, stage)
     return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage).accuracy)
+
+
+def healed(
+    weights: Artifact, before: Net, kept: Artifact, rung: int | None, spec: RunSpec, data: Artifact, stage: Runner
+) -> Artifact:
+    """What has become of the net before, mended so that it gives what that gave; as it is where nothing is to heal."""
+    if spec.healing is None:
+        return weights
+    inputs = heal.Inputs(weights, before.weights, kept, spec.healing, data, spec.imgsz, spec.seed)
+    return stage(heal.run, inputs, "without training", rung).weights
 
 
 def teacher_for(unpruned: Net, spec: RunSpec, stage: Runner) -> Artifact:

@@ -9,7 +9,7 @@ import pytest
 from secateur.reporting.charts import Axis, Mark, Scatter, _spread, round_step, scatter
 from secateur.reporting.html import render
 from secateur.results import RunReport
-from tests.example_report import accuracy, candidate, detector, failed, finished, latency, without_changes
+from tests.example_report import accuracy, candidate, detector, failed, finished, latency, on_the_way, without_changes
 
 VOID = {"meta"}
 
@@ -93,6 +93,13 @@ def test_a_failed_run_shows_its_rungs_and_no_candidates() -> None:
     assert "The run failed: finetune: no space left on device" in page
     assert "Rung by rung" in page
     assert "Candidates" not in page
+
+
+def test_what_the_net_scored_before_the_first_rung_has_a_row_each() -> None:
+    page = " ".join(render(on_the_way()).split())
+
+    row = "<tr><td>{}</td><td></td><td></td><td></td><td></td><td>{}</td><td></td><td>{}</td><td></td></tr>"
+    assert f"{row.format('sparse', '0.410', '0.350')} {row.format('swapped', '0.300', '0.220')}" in page
 
 
 def test_a_run_that_failed_at_once_still_has_a_page() -> None:
