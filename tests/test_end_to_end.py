@@ -440,7 +440,33 @@ def test_sparse_training_stands_before_the_first_rung_and_is_scored(detect_check
     prune, heal = run.records[5]["inputs"], run.records[6]["inputs"]
     assert (prune["weights"], prune["baseline"], heal["before"]) == (sparse, unpruned, sparse)
     assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32", "pruned-fp32"]
+    assert list(run.report["before_pruning"]) == ["sparse"]
     assert "weakest quarter of channels" in run.said
+
+
+def test_other_activations_stand_before_the_first_rung_healed_and_scored(
+    detect_checkpoint: Path, tmp_path: Path
+) -> None:
+    own = [f"model.weights={detect_checkpoint}", "schedule.target=0.15", "healing=batchnorm", "tracking=none"]
+
+    run = Place(tmp_path).run(*BRIEF, *FEW, *ONE_RUNG, *own, "activation=relu", "finetune=none")
+
+    assert [(r["stage"], r["label"], r["rung"]) for r in run.records][2:8] == [
+        ("evaluate", "baseline", None),
+        ("swap", "relu", None),
+        ("heal", "without training", None),
+        ("evaluate", "swapped", None),
+        ("prune", "−15% macs", 1),
+        ("heal", "without training", 1),
+    ]
+    unpruned, swap, mended = (run.records[at] for at in (1, 3, 4))
+    assert swap["inputs"]["weights"] == mended["inputs"]["before"] == unpruned["outputs"]["weights"]
+    assert mended["inputs"]["weights"] == swap["outputs"]["weights"]
+    prune, heal = run.records[6]["inputs"], run.records[7]["inputs"]
+    assert prune["weights"] == heal["before"] == mended["outputs"]["weights"]
+    assert prune["baseline"] == unpruned["outputs"]["weights"]
+    assert list(run.report["before_pruning"]) == ["swapped"]
+    assert run.report["rungs"][0]["macs"] < run.report["baseline"]["macs"]
 
 
 def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: Path) -> None:
