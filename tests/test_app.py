@@ -108,6 +108,12 @@ def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
             ["sparsity=group_norm", "sparsity.training.precision=fp16"],
             "sparsity: training.precision must be auto, bf16 or fp32: fp16 scales gradients",
         ),
+        (["activation=gelu"], "activation must be one of silu, relu, hardswish, got 'gelu'"),
+        (["activation=null"], "activation: expected str, got null (value: None)"),
+        (
+            ["activation=relu", "finetune=gentle"],
+            "finetune.freeze must be none with activation=relu, which changes every layer, got untouched",
+        ),
         (["model.weights=null"], "model: either weights, or an architecture and a training to start from scratch, "),
         (["dataset.smallest=0.9"], "dataset: 0 < smallest <= largest <= 1 must hold, got 0.9 and 0.6"),
         (["+quantization.images.x=3"], "quantization.images: expected int, got object (value: {'x': 3})"),

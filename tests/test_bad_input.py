@@ -210,6 +210,10 @@ def without_names(data: Path) -> None:
     (data / "data.yaml").write_text("train: images/train\nval: images/val\n")
 
 
+def without_training_pictures(data: Path) -> None:
+    shutil.rmtree(data / "images" / "train")
+
+
 def without_validation_pictures(data: Path) -> None:
     shutil.rmtree(data / "images" / "val")
 
@@ -220,6 +224,7 @@ def without_validation_pictures(data: Path) -> None:
         (without_yaml, "dataset.root: 0 data yamls in '{data}' where one is needed; name it with dataset.yaml=…"),
         (malformed, "dataset: {data}/data.yaml is no YAML: "),
         (without_names, "dataset: {data}/data.yaml does not say names"),
+        (without_training_pictures, "dataset: no train pictures at {data}/images/train (data.yaml says so)"),
         (without_validation_pictures, "dataset: no val pictures at {data}/images/val (data.yaml says so)"),
     ],
 )
@@ -287,6 +292,10 @@ def no_picture(data: Path) -> None:
     (data / "images" / "val" / "000001.png").write_text("no picture")
 
 
+def a_training_picture(data: Path) -> None:
+    shutil.copy(data / "images" / "train" / "000000.png", data / "images" / "val" / "000001.png")
+
+
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
@@ -295,6 +304,7 @@ def no_picture(data: Path) -> None:
         (a_box, "dataset: val/000001.txt line 1: boxes among polygons, where Ultralytics would drop the polygons: "),
         (no_training_labels, "dataset: the train pictures have no labels at all"),
         (no_picture, "cannot read the picture "),
+        (a_training_picture, "dataset: 1 of 2 validation pictures are training pictures too, which int8_static "),
     ],
 )
 def test_data_that_cannot_be_used_get_one_line(
@@ -308,6 +318,17 @@ def test_data_that_cannot_be_used_get_one_line(
     assert one_line(stderr).startswith(line)
     assert report(folder)["run"]["error"] == one_line(stderr)
     assert half_made(folder) == []
+    assert not (folder / "outputs" / "store" / "baseline").exists()
+
+
+def test_sensitivity_quantizes_nothing_and_takes_what_a_run_could_not_calibrate_on(
+    data: Path, seg_checkpoint: Path, secateur: Run, folder: Path
+) -> None:
+    a_training_picture(data)
+    own = ["dataset=yolo_folder", f"dataset.root={data}", f"model.weights={seg_checkpoint}", "scope.keep=[*]"]
+    _, stderr = secateur("sensitivity", *own, "imgsz=64", "tracking=none")
+
+    assert stderr.endswith(f"secateur: {NO_GROUP}\n")  # as far as the nets
 
 
 def text(seg_checkpoint: Path, out: Path) -> None:

@@ -123,6 +123,15 @@ def test_sparse_training_is_set_apart_from_fine_tuning() -> None:
     assert (spec.sparsity.training.epochs, spec.finetune.epochs) == (7, 0)
 
 
+def test_activations_stay_unless_others_are_asked_for() -> None:
+    assert check([]).activation == "silu"
+    assert check(["activation=hardswish"]).activation == "hardswish"
+
+
+def test_a_swapped_net_that_is_never_trained_may_be_set_up_to_freeze() -> None:
+    assert check(["activation=relu", "finetune=gentle", "finetune.epochs=0"]).activation == "relu"
+
+
 def test_a_sparsitys_keys_are_its_fields() -> None:
     config = values("sparsity/group_norm.yaml")
 

@@ -442,6 +442,7 @@ def test_sparse_training_stands_before_the_first_rung_and_is_scored(detect_check
     prune, heal = run.records[5]["inputs"], run.records[6]["inputs"]
     assert (prune["weights"], prune["baseline"], heal["before"]) == (sparse, unpruned, sparse)
     assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32", "pruned-fp32"]
+    assert list(run.report["before_pruning"]) == ["sparse"]
     assert "weakest quarter of channels" in run.said
 
 
@@ -466,18 +467,45 @@ def test_each_net_is_trained_rounded_before_it_is_exported_for_int8(seg_checkpoi
     run = Place(tmp_path).run(*BRIEF, *FEW, *ONE_RUNG, *own, *few)
 
     done = [(record["stage"], record["label"]) for record in run.records]
-    assert done[-9:-2] == [
+    assert done[-11:-2] == [
         ("export", "pruned"),
         ("quantize", "pruned-fp32"),
+        ("verify", "pruned-fp32"),
         ("evaluate", "pruned-fp32"),
         ("quantize_aware", "pruned-int8_qat"),
         ("export", "pruned-int8_qat"),
         ("quantize", "pruned-int8_qat"),
+        ("verify", "pruned-int8_qat"),
         ("evaluate", "pruned-int8_qat"),
     ]
     exported = [record["outputs"]["model"] for record in run.records if record["stage"] == "export"]
     assert len(set(exported)) == 4
     assert "quantizers" not in run.said
+
+
+def test_other_activations_stand_before_the_first_rung_healed_and_scored(
+    detect_checkpoint: Path, tmp_path: Path
+) -> None:
+    own = [f"model.weights={detect_checkpoint}", "schedule.target=0.15", "healing=batchnorm", "tracking=none"]
+
+    run = Place(tmp_path).run(*BRIEF, *FEW, *ONE_RUNG, *own, "activation=relu", "finetune=none")
+
+    assert [(r["stage"], r["label"], r["rung"]) for r in run.records][2:8] == [
+        ("evaluate", "baseline", None),
+        ("swap", "relu", None),
+        ("heal", "without training", None),
+        ("evaluate", "swapped", None),
+        ("prune", "−15% macs", 1),
+        ("heal", "without training", 1),
+    ]
+    unpruned, swap, mended = (run.records[at] for at in (1, 3, 4))
+    assert swap["inputs"]["weights"] == mended["inputs"]["before"] == unpruned["outputs"]["weights"]
+    assert mended["inputs"]["weights"] == swap["outputs"]["weights"]
+    prune, heal = run.records[6]["inputs"], run.records[7]["inputs"]
+    assert prune["weights"] == heal["before"] == mended["outputs"]["weights"]
+    assert prune["baseline"] == unpruned["outputs"]["weights"]
+    assert list(run.report["before_pruning"]) == ["swapped"]
+    assert run.report["rungs"][0]["macs"] < run.report["baseline"]["macs"]
 
 
 def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: Path) -> None:

@@ -1,11 +1,12 @@
-"""What the pipeline does with a file that is of no use: real nets, real files, the real runtime."""
+"""What the pipeline does with splits that overlap, and with a file that is of no use."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -15,16 +16,23 @@ from onnx import numpy_helper
 from secateur.adapters.channel_pruning import ChannelPruner
 from secateur.adapters.yolo.door import Yolo
 from secateur.app import check
-from secateur.pipeline import Net, measure
-from secateur.ports import Tools
+from secateur.errors import SpecError
+from secateur.pipeline import Net, check_apart, measure
+from secateur.ports import Quantizer, Tools
+from secateur.quantizers.fp16 import Fp16
+from secateur.quantizers.fp32 import Fp32
+from secateur.quantizers.int8_dynamic import Int8Dynamic
+from secateur.quantizers.int8_static import Int8Static
 from secateur.results import BASELINE, Accuracy, Candidate, Footprint, Rung, RunReport, StageRecord
 from secateur.runner import Runner
 from secateur.selection import select
 from secateur.specs import Benchmark
+from secateur.stages import prepare
 from secateur.store import Store, artifact
 from tests.conftest import IMGSZ, no_progress
 
 VERSION = 1
+NOWHERE: Any = None
 
 
 @dataclass(frozen=True)
@@ -87,3 +95,36 @@ def fastest(candidate: Candidate) -> Candidate:
     """The same, had it been ten times as fast."""
     speedup = replace(candidate.latency.speedup, median=10.0, low=9.0, high=11.0)
     return replace(candidate, latency=replace(candidate.latency, speedup=speedup))
+
+
+def data(shared: int) -> prepare.Outputs:
+    """Five validation pictures, so many of which are training pictures."""
+    return prepare.Outputs(NOWHERE, ("box",), "polygons", 9, 5, 20, 10, val_in_train=shared)
+
+
+def test_calibration_on_validation_pictures_is_refused_in_one_line() -> None:
+    with pytest.raises(SpecError) as refusal:
+        check_apart(data(shared=3), Int8Static())
+
+    assert str(refusal.value) == (
+        "dataset: 3 of 5 validation pictures are training pictures too, which int8_static calibrates on: split them "
+        "anew, or take a quantization without calibration: fp16, fp32, int8_dynamic"
+    )
+
+
+@pytest.mark.parametrize("quantizer", [Fp32(), Fp16(), Int8Dynamic()], ids=lambda quantizer: quantizer.name)
+def test_without_calibration_one_line_warns_of_them(quantizer: Quantizer, caplog: pytest.LogCaptureFixture) -> None:
+    check_apart(data(shared=3), quantizer)
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "dataset: 3 of 5 validation pictures are training pictures too: whatever is pruned, healed or trained by them "
+        "scores better than it is"
+    )
+
+
+def test_nothing_is_said_where_the_splits_are_apart(caplog: pytest.LogCaptureFixture) -> None:
+    check_apart(data(shared=0), Int8Static())
+
+    assert caplog.records == []

@@ -35,7 +35,18 @@ from secateur import plugins
 from secateur.adapters.yolo import devices
 from secateur.errors import SecateurError, SpecError, StageError
 from secateur.results import RunHeader, RunReport
-from secateur.specs import Benchmark, Distillation, Evidence, Model, Probes, RunSpec, Scope, Sparsity, Training
+from secateur.specs import (
+    Activation,
+    Benchmark,
+    Distillation,
+    Evidence,
+    Model,
+    Probes,
+    RunSpec,
+    Scope,
+    Sparsity,
+    Training,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +63,7 @@ VALUES: dict[str, Any] = {
     "scope": Scope,
     "sensitivity": Probes,
     "sparsity": Sparsity | None,
+    "activation": Activation,
     "finetune": Training,
     "distillation": Distillation,
     "max_map_drop": float | None,

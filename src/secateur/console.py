@@ -100,6 +100,8 @@ def _found(record: StageRecord) -> str:
         case "sparsify":
             before, after = outputs["weakest_quarter"]
             return f"weakest quarter of channels {before:.3f}→{after:.3f} of the norm"
+        case "swap":
+            return f"{outputs['swapped']} activations"
         case "prune" | "baseline":
             footprint = outputs["footprint"]
             return f"{footprint['params'] / 1e6:.2f} M params  {footprint['macs'] / 1e9:.3f} G MACs"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from secateur import plugins
 from secateur.bootstrap import DRAWS
 from secateur.edge.fingerprint import fingerprint
+from secateur.errors import SpecError
 from secateur.ports import Detector, Quantizer, Sink, Tools
 from secateur.quantizers.fp32 import Fp32
 from secateur.results import (
@@ -42,12 +46,15 @@ from secateur.stages import (
     quantize_aware,
     sensitivity,
     sparsify,
+    swap,
     verify,
 )
 from secateur.store import Store, artifact
 
 VERIFIED = 4
 """Training pictures on which each file must give something of use."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,14 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     stage.tell(Rung(0, 0.0, 0.0, unpruned.footprint, unpruned.accuracy, unpruned.accuracy, accepted=True))
 
     sparse = sparsified(unpruned, spec, data.data, stage)
-    probed = probe(sparse, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
+    start = swapped(sparse, spec, data.data, stage)
+    probed = probe(start, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
     unlabelled = more_pictures(teacher, spec, data.data, stage)
 
     ladder = spec.schedule.rungs()
     rungs: list[Rung] = []
     cuts: tuple[Artifact, ...] = ()
-    current, accepted = sparse, unpruned
+    current, accepted = start, unpruned
     refused = 0
     for number, target in enumerate(ladder, start=1):
         smaller = cut(current, unpruned, target, number, probed, spec, data.data, stage)
@@ -107,6 +115,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
         dataset={**asdict(data), "data": data.data.sha256},
         baseline_footprint=unpruned.footprint,
         baseline=unpruned.accuracy,
+        before_pruning=changed({"baseline": unpruned, "sparse": sparse, "swapped": start}),
         rungs=tuple(rungs),
         checkpoints={name: net.weights for name, net in nets.items()},
         candidates=candidates,
@@ -117,9 +126,11 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
 
 def sensitivities(spec: RunSpec, tools: Tools, store: Store, sinks: Sequence[Sink]) -> Sensitivity:
     """What each group of channels costs alone, and nothing else; raises SecateurError."""
+    spec = replace(spec, quantization=Fp32())  # nothing is quantized
     stage, spec = Runner(tools, store, sinks), settled(spec, tools.detector)
     data, unpruned = begin(spec, tools, stage)
-    return probe(sparsified(unpruned, spec, data.data, stage), spec, data.data, stage)
+    start = swapped(sparsified(unpruned, spec, data.data, stage), spec, data.data, stage)
+    return probe(start, spec, data.data, stage)
 
 
 def settled(spec: RunSpec, detector: Detector) -> RunSpec:
@@ -133,13 +144,29 @@ def settled(spec: RunSpec, detector: Detector) -> RunSpec:
 
 
 def begin(spec: RunSpec, tools: Tools, stage: Runner) -> tuple[prepare.Outputs, Net]:
-    """The data set and the unpruned net, which fit each other; wrong weights are told before long work."""
+    """The data set and the unpruned net, which fit each other; what does not is told before long work."""
     source = spec.model.weights
     weights = tools.detector.resolve_weights("model.weights", source) if source else None
     data = stage(prepare.run, prepare.Inputs(spec.dataset.digest(tools.downloads), spec.dataset), "data")
+    check_apart(data, spec.quantization)
     if weights:
         tools.detector.check_fits(weights, len(data.names), data.labels)
     return data, unpruned_net(spec, weights, data.data, stage)
+
+
+def check_apart(data: prepare.Outputs, quantizer: Quantizer) -> None:
+    """Raises SpecError where a quantizer would calibrate on validation pictures, and warns where none would: what is
+    pruned, healed or trained looks at them too."""
+    if not data.val_in_train:
+        return
+    found = f"dataset: {data.val_in_train} of {data.val_images} validation pictures are training pictures too"
+    if quantizer.images:
+        without = [name for name in plugins.names("quantization") if not plugins.load("quantization", name)().images]
+        raise SpecError(
+            f"{found}, which {quantizer.name} calibrates on: split them anew, or take a quantization without "
+            f"calibration: {', '.join(without)}"
+        )
+    log.warning("%s: whatever is pruned, healed or trained by them scores better than it is", found)
 
 
 def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Runner) -> Net:
@@ -156,13 +183,29 @@ def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Run
 
 
 def sparsified(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
-    """What pruning starts from: the net after sparse training, scored; the unpruned net where there is none."""
+    """The net after sparse training, scored; the unpruned net where there is none."""
     if spec.sparsity is None:
         return unpruned
     scope = spec.scope
     inputs = sparsify.Inputs(unpruned.weights, data, spec.sparsity, scope.head, scope.keep, spec.imgsz, spec.seed)
     made = stage(sparsify.run, inputs, "sparse")
     return Net(made.weights, unpruned.footprint, score(made.weights, "sparse", None, spec, data, stage).accuracy)
+
+
+def swapped(net: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
+    """The net with other activations, mended as far as that goes without training, and scored; the same net where it
+    keeps its own."""
+    if spec.activation == "silu":
+        return net
+    made = stage(swap.run, swap.Inputs(net.weights, spec.activation), spec.activation)
+    weights = healed(made.weights, net, made.kept, None, spec, data, stage)
+    return Net(weights, net.footprint, score(weights, "swapped", None, spec, data, stage).accuracy)
+
+
+def changed(nets: dict[str, Net]) -> dict[str, Accuracy]:
+    """What each net scores that is not the one before it."""
+    steps = itertools.pairwise(nets.items())
+    return {name: net.accuracy for (_, before), (name, net) in steps if net is not before}
 
 
 def probe(net: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Sensitivity:
@@ -191,11 +234,18 @@ def cut(
 
 def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
     """The pruned net, mended as far as that goes without training, and scored."""
-    weights = pruned.weights
-    if spec.healing is not None:
-        inputs = heal.Inputs(weights, before.weights, pruned.kept, spec.healing, data, spec.imgsz, spec.seed)
-        weights = stage(heal.run, inputs, "without training", rung).weights
+    weights = healed(pruned.weights, before, pruned.kept, rung, spec, data, stage)
     return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage).accuracy)
+
+
+def healed(
+    weights: Artifact, before: Net, kept: Artifact, rung: int | None, spec: RunSpec, data: Artifact, stage: Runner
+) -> Artifact:
+    """What has become of the net before, mended so that it gives what that gave; as it is where nothing is to heal."""
+    if spec.healing is None:
+        return weights
+    inputs = heal.Inputs(weights, before.weights, kept, spec.healing, data, spec.imgsz, spec.seed)
+    return stage(heal.run, inputs, "without training", rung).weights
 
 
 def teacher_for(unpruned: Net, spec: RunSpec, stage: Runner) -> Artifact:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from secateur.matches import Evaluation
     from secateur.results import Accuracy, Epoch, Footprint, Rung, RunReport, Sensitivity, StageRecord
-    from secateur.specs import Distillation, Scope, Training
+    from secateur.specs import Activation, Distillation, Scope, Training
 
     Image = NDArray[np.float32]  # (1, 3, height, width), RGB, 0–1
 
@@ -280,6 +280,9 @@ class Detector(Protocol):
     def save(self, net: nn.Module, out: Path, imgsz: int | None = None) -> None:
         """Writes a checkpoint that plain Ultralytics opens, and uses at this image size where it is told no other."""
 
+    def swap_activations(self, net: nn.Module, activation: Activation) -> int:
+        """Puts it in place of each SiLU, in place; how many there were."""
+
     def flow(self, net: nn.Module, pictures: Tensor) -> None:
         """A forward pass in eval mode without outputs, which holds no map longer than it is read."""
 
@@ -340,6 +343,9 @@ class ChannelPruner(Protocol):
 
     def footprint(self, net: nn.Module, imgsz: int) -> Footprint:
         """Parameters and MACs of the net."""
+
+    def channels(self, net: nn.Module) -> dict[str, list[int]]:
+        """The output channels that each convolution has: all of them, as `Pruned.kept` tells of those that are left."""
 
     def widths(self, net: nn.Module, fixed: Sequence[nn.Module], imgsz: int) -> dict[str, int]:
         """Channels of each group that may be pruned, by the name of its first layer."""

@@ -224,7 +224,11 @@ class RunHeader:
 
 @dataclass(frozen=True)
 class RunReport:
-    """A whole run, as `report.json` tells it."""
+    """A whole run, as `report.json` tells it.
+
+    `before_pruning` is what the net scored on its way to the first rung: `sparse`, after sparse training, and
+    `swapped`, with other activations.
+    """
 
     id: str
     name: str
@@ -239,6 +243,7 @@ class RunReport:
     dataset: dict[str, Any] | None = None
     baseline_footprint: Footprint | None = None
     baseline: Accuracy | None = None
+    before_pruning: dict[str, Accuracy] = field(default_factory=dict)
     rungs: tuple[Rung, ...] = ()
     checkpoints: dict[str, Artifact] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()

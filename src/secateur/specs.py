@@ -21,6 +21,9 @@ def require(condition: bool, line: str) -> None:
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 """Of the numbers that a training multiplies; `auto` is bf16 where the device has it in hardware, and FP32 elsewhere."""
 
+Activation = Literal["silu", "relu", "hardswish"]
+"""What stands behind each convolution; YOLO's own is SiLU."""
+
 SHARES = ("momentum", "weight_decay", "mosaic", "hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr")
 """Settings of a training that Ultralytics takes from 0 to 1 only."""
 
@@ -265,6 +268,7 @@ class RunSpec:
     sensitivity: Probes
     schedule: Schedule
     sparsity: Sparsity | None
+    activation: Activation
     healing: Healer | None
     finetune: Training
     distillation: Distillation
@@ -285,6 +289,10 @@ class RunSpec:
         require(
             self.sparsity is None or self.finetune.freeze == "none" or self.finetune.never,
             "finetune.freeze must be none with sparsity, which changes every layer, got untouched",
+        )
+        require(
+            self.activation == "silu" or self.finetune.freeze == "none" or self.finetune.never,
+            f"finetune.freeze must be none with activation={self.activation}, which changes every layer, got untouched",
         )
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

@@ -74,9 +74,17 @@ def test_a_footprint_is_what_one_counts_by_hand() -> None:
 
     counted = PRUNER.footprint(net, 10)
 
-    # by hand: 3·8·9 weights + 8 biases + 8·4 weights; MACs: 100 pixels of each, the biases' additions, ReLU's 8·100
+    # by hand: 3·8·9 weights + 8 biases + 8·4 weights; MACs: 100 pixels of each, the biases' additions
     assert counted.params == 216 + 8 + 32
-    assert counted.macs == 100 * (216 + 8 + 32) + 8 * 100
+    assert counted.macs == 100 * (216 + 8 + 32)
+
+
+@pytest.mark.parametrize("activation", [nn.SiLU(), nn.ReLU(), nn.LeakyReLU(), nn.GELU(), nn.Hardswish()], ids=str)
+def test_no_activation_counts_for_a_mac_however_many_layers_share_it(activation: nn.Module) -> None:
+    layers = row_of_convolutions(8, 4, 2)
+    net = nn.Sequential(*(nn.Sequential(layer, activation) for layer in layers))
+
+    assert PRUNER.footprint(net, 10) == PRUNER.footprint(layers, 10)
 
 
 def test_yolov8n_seg_at_640_costs_what_the_design_says(yolo: Yolo) -> None:

@@ -16,7 +16,7 @@ from secateur.adapters.tracking import MlflowSink, prepare, replay
 from secateur.errors import TrackingError
 from secateur.reporting.summary import flatten, report_dict
 from secateur.results import Epoch, RunReport, StageRecord
-from tests.example_report import detector, failed, finished
+from tests.example_report import detector, failed, finished, on_the_way
 
 ROOT = Path(__file__).parents[2]
 TAGS = {"study": "speed", "sweep": "night"}
@@ -135,6 +135,15 @@ def test_final_metrics_are_the_selected_candidates(uri: str, live: tuple[Path, s
     assert metrics["candidate/pruned-fp32/speedup"] == 1.54
     assert metrics["candidate/pruned-fp32/mask_map50_95_change_low"] == -0.034
     assert "candidate/baseline-fp32/mask_map50_95_change" not in metrics
+
+
+def test_what_the_net_scored_before_the_first_rung_is_logged(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "way", on_the_way())
+
+    metrics = client(uri).get_run(log_live(uri, tmp_path / "way", on_the_way())).data.metrics
+
+    assert (metrics["sparse/box_map50_95"], metrics["sparse/mask_map50_95"]) == (0.41, 0.35)
+    assert (metrics["swapped/box_map50_95"], metrics["swapped/mask_map50_95"]) == (0.3, 0.22)
 
 
 def test_stages_tell_their_seconds(uri: str, live: tuple[Path, str]) -> None:

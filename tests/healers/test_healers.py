@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from secateur.healers.batchnorm import Batchnorm
 from secateur.healers.least_squares import LeastSquares
 from secateur.importances.magnitude import Magnitude
 from secateur.ports import Budget, Cut, Healer
-from secateur.specs import Scope
+from secateur.specs import Activation, Scope
 from tests.conftest import IMGSZ, ROOT, no_progress, pictures
 
 
@@ -91,11 +92,15 @@ def healer(request: pytest.FixtureRequest) -> Healer:
     return part(**values)
 
 
+def lively(yolo: Yolo, weights: Path) -> nn.Module:
+    """Random weights, but right statistics."""
+    net = yolo.load(weights)
+    Batchnorm().heal(Cut(net, net, {}, yolo.flow), pictures(32), 0, no_progress)
+    return net
+
+
 def cut_yolo(yolo: Yolo, weights: Path) -> Cut:
-    before = yolo.load(weights)
-    Batchnorm().heal(
-        Cut(before, before, {}, yolo.flow), pictures(32), 0, no_progress
-    )  # random weights, but right statistics
+    before = lively(yolo, weights)
     fixed, pruner = yolo.fixed_layers(before, head=True), ChannelPruner()
     widths = pruner.widths(before, fixed, IMGSZ)
     budget = Budget(0.2, "macs", counted("macs", before, widths, IMGSZ, pruner), widths)
@@ -123,6 +128,21 @@ def test_least_squares_brings_the_prototypes_nearer_to_the_unpruned_ones(yolo: Y
     LeastSquares(images=32).heal(cut, pictures(32), 0, no_progress)
 
     assert away(cut.net, cut.before) < 0.5 * wrong
+
+
+@pytest.mark.parametrize("activation", ["relu", "hardswish"])
+def test_least_squares_brings_a_net_with_other_activations_nearer_to_what_it_was(
+    activation: Activation, yolo: Yolo, seg_checkpoint: Path
+) -> None:
+    before = lively(yolo, seg_checkpoint)
+    net = copy.deepcopy(before)
+    yolo.swap_activations(net, activation)
+    cut = Cut(net, before, ChannelPruner().channels(net), yolo.flow)
+    wrong = away(net, before)
+
+    LeastSquares(images=32).heal(cut, pictures(32), 0, no_progress)
+
+    assert away(net, before) < 0.5 * wrong
 
 
 def away(net: nn.Module, other: nn.Module) -> float:

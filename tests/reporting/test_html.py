@@ -17,6 +17,7 @@ from tests.example_report import (
     failed,
     finished,
     latency,
+    on_the_way,
     with_fault,
     without_changes,
 )
@@ -108,6 +109,13 @@ def test_a_failed_run_shows_its_rungs_and_no_candidates() -> None:
     assert "The run failed: finetune: no space left on device" in page
     assert "Rung by rung" in page
     assert "Candidates" not in page
+
+
+def test_what_the_net_scored_before_the_first_rung_has_a_row_each() -> None:
+    page = " ".join(render(on_the_way()).split())
+
+    row = "<tr><td>{}</td><td></td><td></td><td></td><td></td><td>{}</td><td></td><td>{}</td><td></td></tr>"
+    assert f"{row.format('sparse', '0.410', '0.350')} {row.format('swapped', '0.300', '0.220')}" in page
 
 
 def test_a_run_that_failed_at_once_still_has_a_page() -> None:

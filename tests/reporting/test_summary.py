@@ -6,7 +6,7 @@ import pytest
 
 from secateur.reporting.summary import change, flatten, headline, points, report_dict
 from secateur.results import BASELINE, Artifact, Interval, RunReport
-from tests.example_report import FAULT, candidate, detector, failed, finished, with_fault, without_changes
+from tests.example_report import FAULT, candidate, detector, failed, finished, on_the_way, with_fault, without_changes
 
 
 def with_speedup(median: float, low: float, high: float) -> RunReport:
@@ -89,6 +89,13 @@ def test_the_report_survives_json() -> None:
     assert summary["selected"] == "pruned-int8_static"
     assert summary["device"]["processor"] == "Intel Xeon 8481C"
     assert summary["dataset"]["val"] == 202
+
+
+def test_scores_before_the_first_rung_are_told_by_what_was_done() -> None:
+    told = report_dict(on_the_way())["before_pruning"]
+
+    assert {name: scores["mask_map50_95"] for name, scores in told.items()} == {"sparse": 0.35, "swapped": 0.22}
+    assert report_dict(finished())["before_pruning"] == {}
 
 
 def test_rungs_tell_both_accuracies() -> None:

@@ -3,7 +3,7 @@ from rich.console import Console
 
 from secateur.reporting.table import tables
 from secateur.results import RunReport
-from tests.example_report import FAULT, detector, failed, finished, with_fault, without_changes
+from tests.example_report import FAULT, detector, failed, finished, on_the_way, with_fault, without_changes
 
 
 def piped(report: RunReport, width: int = 80) -> str:
@@ -53,6 +53,13 @@ def test_a_candidate_with_a_fault_is_marked_and_says_why() -> None:
 
     assert marked[0].startswith("✗ baseline-int8_static")
     assert marked[1] == f"✗ baseline-int8_static: {FAULT}"
+
+
+def test_what_the_net_scored_before_the_first_rung_stands_below_the_baseline() -> None:
+    lines = [line.split() for line in piped(on_the_way()).splitlines()]
+
+    row = next(row for row, line in enumerate(lines) if line[:1] == ["baseline"])
+    assert lines[row + 1 : row + 3] == [["sparse", "0.410", "0.350"], ["swapped", "0.300", "0.220"]]
 
 
 def test_a_rejected_rung_says_so() -> None:

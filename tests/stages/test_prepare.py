@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from secateur.datasets.shapes import NAMES, Shapes
 from secateur.datasets.yolo_folder import YoloFolder
@@ -61,6 +62,38 @@ def test_the_same_pictures_from_a_folder_count_the_same(root: Path, tools: Tools
     drawn.mkdir()
     assert prepare.run(prepare.Inputs("content", FEW), tools, drawn).train_instances == made.train_instances
     assert digest(out / "data" / "images") == digest(root / "images")
+
+
+def test_splits_of_different_pictures_share_none(root: Path, tools: Tools, out: Path) -> None:
+    assert prepared(root, tools, out).val_in_train == 0
+
+
+@pytest.mark.parametrize("form", ["png", "bmp", "webp"])
+def test_a_validation_picture_with_a_training_pictures_pixels_counts_however_it_is_encoded(
+    form: str, root: Path, tools: Tools, out: Path
+) -> None:
+    train, val = root / "images" / "train", root / "images" / "val"
+    (val / "000001.png").unlink()
+    options = {"lossless": True} if form == "webp" else {}
+    Image.open(train / "000002.png").save(val / f"000001.{form}", **options)
+
+    assert prepared(root, tools, out).val_in_train == 1
+
+
+def test_the_same_bytes_in_another_shape_are_another_picture(root: Path, tools: Tools, out: Path) -> None:
+    grey = Image.new("RGB", (64, 32), (114, 114, 114))
+    grey.save(root / "images" / "train" / "000000.png")
+    grey.transpose(Image.Transpose.ROTATE_90).save(root / "images" / "val" / "000000.png")
+
+    assert prepared(root, tools, out).val_in_train == 0
+
+
+def test_every_validation_picture_counts_where_the_splits_are_one_folder(root: Path, tools: Tools, out: Path) -> None:
+    said = yaml.safe_load((root / "data.yaml").read_text())
+    (root / "data.yaml").write_text(yaml.safe_dump(said | {"val": "images/train"}))
+
+    made = prepared(root, tools, out)
+    assert made.val_in_train == made.val_images == 3
 
 
 def test_every_picture_is_opened_once(root: Path, tools: Tools, out: Path, seen: list[tuple[int, int]]) -> None:

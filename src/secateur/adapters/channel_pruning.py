@@ -6,6 +6,7 @@ in one row, in the order that the scope says; pruning takes the front of that ro
 
 from __future__ import annotations
 
+import collections
 import copy
 import functools
 import itertools
@@ -30,6 +31,8 @@ NEAR = 0.005
 """Of a budget: no less may be asked of channels that go in portions."""
 STEEPNESS = 2**4
 """How many times as hard as a group's strongest channel its weakest is shrunk (Fang et al. 2023: 2^α with α = 4)."""
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU)
+"""What the counter takes for an operation an element, where it counts none for SiLU and Hardswish."""
 TRACED = 64
 """px; what hangs together is the same at every size, and read off fastest from a small picture."""
 
@@ -110,8 +113,12 @@ class ChannelPruner:
     """`ports.ChannelPruner` by torch_pruning's dependency graph."""
 
     def footprint(self, net: nn.Module, imgsz: int) -> Footprint:
-        macs, params = tp.utils.count_ops_and_params(_as_shipped(net).eval(), _example(imgsz))
-        return Footprint(params=int(params), macs=int(macs))
+        counted = tp.utils.count_ops_and_params(_as_shipped(net).eval(), _example(imgsz), layer_wise=True)
+        _, params, macs, _ = counted
+        return Footprint(params=int(params), macs=sum(map(int, _of_layers(macs))))
+
+    def channels(self, net: nn.Module) -> dict[str, list[int]]:
+        return _kept(net, collections.defaultdict(set))
 
     def widths(self, net: nn.Module, fixed: Sequence[nn.Module], imgsz: int) -> dict[str, int]:
         return {group.name: group.channels for group in _groups(net, fixed, imgsz)}
@@ -158,6 +165,13 @@ class ChannelPruner:
             for ratio in ratios:
                 least = tuple(order[: min(round(ratio * group.channels), group.channels - 1)])
                 yield group.name, _without(net, [Portion(group.name, least, 0.0, ratio)])[0]
+
+
+def _of_layers(macs: Mapping[nn.Module, float | None]) -> Iterator[float]:
+    """Of each layer once, activations left out: no net is larger for another one."""
+    for layer, count in macs.items():
+        if count and not isinstance(layer, ACTIVATIONS) and not any(layer.children()):
+            yield count
 
 
 def _as_shipped(net: nn.Module) -> nn.Module:

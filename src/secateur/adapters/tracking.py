@@ -144,6 +144,8 @@ class _Run:
     def log_results(self, summary: Mapping[str, Any]) -> None:
         for rung in _ladder(summary):
             self.log_rung(rung)
+        for name, accuracy in summary.get("before_pruning", {}).items():
+            self._log_metrics(_accuracy_metrics(f"{name}/", accuracy), 0, _now())
         for candidate in summary["candidates"]:
             self._log_metrics(_candidate_metrics(f"candidate/{candidate['name']}", candidate), 0, _now())
             if candidate["name"] == summary["selected"]:

@@ -36,6 +36,7 @@ def report_dict(report: RunReport, run_dir: Path | None = None) -> dict[str, Any
         "run": _run(report),
         "headline": headline(report),
         "baseline": _baseline(report),
+        "before_pruning": {name: asdict(accuracy) for name, accuracy in report.before_pruning.items()},
         "rungs": [rung_dict(rung) for rung in report.rungs],
         "checkpoints": {name: _relative(made.path, run_dir) for name, made in report.checkpoints.items()},
         "candidates": [_candidate(candidate, run_dir) for candidate in report.candidates],

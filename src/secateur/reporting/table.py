@@ -48,6 +48,8 @@ def _ladder(report: RunReport, baseline: Accuracy, footprint: Footprint) -> Tabl
     table.add_row(
         "baseline", "", *_costs(footprint, footprint), score(baseline.box_map50_95), score(baseline.mask_map50_95)
     )
+    for name, found in report.before_pruning.items():
+        table.add_row(name, "", "", "", "", score(found.box_map50_95), score(found.mask_map50_95))
     for rung in report.rungs:
         table.add_row(*_rung(rung, footprint), style=None if rung.accepted else "dim")
     return table

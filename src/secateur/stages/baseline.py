@@ -11,7 +11,7 @@ from secateur.results import Artifact, Epoch, Footprint
 from secateur.specs import Training
 from secateur.store import artifact
 
-VERSION = 3
+VERSION = 4
 LIBRARIES = ("torch", "ultralytics", "torch-pruning")
 RESUMES = True
 

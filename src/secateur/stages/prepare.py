@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from secateur.results import Artifact
 from secateur.specs import PLACE
 from secateur.store import artifact
 
-VERSION = 2
+VERSION = 3
 LIBRARIES: tuple[str, ...] = ()
 SPLITS = ("train", "val")
 TOLERANCE = 0.01  # objects may touch the border, and rounding carries them over
@@ -32,7 +33,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """`data` is a folder: data.yaml, images/{train,val} and labels/{train,val}; `labels` are polygons or boxes."""
+    """`data` is a folder: data.yaml, images/{train,val} and labels/{train,val}; `labels` are polygons or boxes.
+
+    `val_in_train` counts the validation pictures that have the very pixels of a training picture.
+    """
 
     data: Artifact
     names: tuple[str, ...]
@@ -41,6 +45,7 @@ class Outputs:
     val_images: int
     train_instances: int
     val_instances: int
+    val_in_train: int
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
@@ -50,10 +55,11 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     names = class_names(folder / "data.yaml")
     labels, instances = _checked_labels(folder, len(names))
     pictures = {split: sorted((folder / "images" / split).iterdir()) for split in SPLITS}
-    _decode_all([path for split in SPLITS for path in pictures[split]], tools)
+    pixels = _decoded([path for split in SPLITS for path in pictures[split]], tools)
+    train, val = pixels[: len(pictures["train"])], pixels[len(pictures["train"]) :]
     return Outputs(
-        artifact(folder), names, labels, len(pictures["train"]), len(pictures["val"]), instances["train"],
-        instances["val"],
+        artifact(folder), names, labels, len(train), len(val), instances["train"], instances["val"],
+        _count_of(set(train), val),
     )  # fmt: skip
 
 
@@ -124,7 +130,21 @@ def _polygon_fault(values: list[float]) -> str | None:
     return None
 
 
-def _decode_all(pictures: list[Path], tools: Tools) -> None:
+def _decoded(pictures: list[Path], tools: Tools) -> list[str]:
+    """A digest of each one's pixels."""
+    found = []
     with ThreadPoolExecutor() as pool:
-        for done, _ in enumerate(pool.map(read_picture, pictures), start=1):
+        for done, pixels in enumerate(pool.map(_pixels, pictures), start=1):
+            found.append(pixels)
             tools.progress(done, len(pictures))
+    return found
+
+
+def _count_of(some: set[str], among: list[str]) -> int:
+    return sum(pixels in some for pixels in among)
+
+
+def _pixels(picture: Path) -> str:
+    """The same for the same pixels, however they are encoded."""
+    decoded = read_picture(picture)
+    return hashlib.sha256(f"{decoded.shape}".encode() + decoded.tobytes()).hexdigest()

@@ -16,6 +16,7 @@ from ultralytics.data.utils import check_det_dataset
 from ultralytics.utils import YAML
 
 from secateur.adapters.yolo import checkpoint, devices, gradients, parallel, precision, scoring, training
+from secateur.adapters.yolo.activations import swap
 from secateur.adapters.yolo.annotation import annotate
 from secateur.adapters.yolo.fixed import output_layers, unprunable_layers
 from secateur.adapters.yolo.flow import flow
@@ -24,7 +25,7 @@ from secateur.errors import ExportError, SpecError, StageError
 from secateur.matches import Evaluation
 from secateur.ports import Lesson, Progress, Watch
 from secateur.results import Epoch
-from secateur.specs import Distillation, Training
+from secateur.specs import Activation, Distillation, Training
 
 OPSET = 17
 
@@ -136,6 +137,9 @@ class Yolo:
 
     def save(self, net: nn.Module, out: Path, imgsz: int | None = None) -> None:
         checkpoint.save(net, out, imgsz)
+
+    def swap_activations(self, net: nn.Module, activation: Activation) -> int:
+        return swap(net, activation)
 
     def flow(self, net: nn.Module, pictures: Tensor) -> None:
         flow(net, pictures)
