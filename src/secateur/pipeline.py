@@ -161,7 +161,7 @@ def check_apart(data: prepare.Outputs, quantizer: Quantizer) -> None:
         return
     found = f"dataset: {data.val_in_train} of {data.val_images} validation pictures are training pictures too"
     if quantizer.images:
-        without = [name for name in plugins.names("quantization") if not plugins.load("quantization", name)().images]
+        without = [name for name in plugins.names("quantization") if not plugins.load("quantization", name).images]
         raise SpecError(
             f"{found}, which {quantizer.name} calibrates on: split them anew, or take a quantization without "
             f"calibration: {', '.join(without)}"

@@ -1,9 +1,9 @@
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from secateur.errors import ExportError
 from secateur.quantizers.fp16 import Fp16
@@ -13,49 +13,26 @@ from secateur.quantizers.int8_static import Int8Static
 QUANTIZERS = [Fp16(), Int8Dynamic(), Int8Static()]
 
 
-def older(net: onnx.ModelProto) -> None:
-    net.opset_import[0].version = 12
-
-
-def dynamic(net: onnx.ModelProto) -> None:
-    net.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-
-
-def halved(net: onnx.ModelProto) -> None:
-    for weights in net.graph.initializer:
-        if weights.data_type == TensorProto.FLOAT:
-            values = numpy_helper.to_array(weights).astype("float16")
-            weights.CopyFrom(numpy_helper.from_array(values, weights.name))
-
-
-def quantized(net: onnx.ModelProto) -> None:
-    net.graph.node[0].op_type = "QuantizeLinear"
+def convolution(opset: int) -> onnx.ModelProto:
+    weights = numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], "conv", kernel_shape=[1, 1])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 4, 4])],
+        [weights],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda quantizer: quantizer.name)
-@pytest.mark.parametrize(
-    ("spoil", "why"),
-    [
-        (older, "its opset is 12, and weights quantized by channel need 13"),
-        (dynamic, "the shape of its input 'images' is dynamic"),
-        (halved, "its weights have 16 bits already"),
-        (quantized, "it is quantized already"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_a_file_that_cannot_be_quantized_is_refused_with_the_reason(
-    quantizer: Fp16 | Int8Dynamic | Int8Static, spoil: Callable, why: str, yolo_onnx: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    net = onnx.load(yolo_onnx)
-    spoil(net)
-    onnx.save(net, tmp_path / "net.onnx")
-    monkeypatch.setattr(onnx.checker, "check_model", lambda net: None)  # what is spoilt here alone would not pass it
+def test_an_opset_without_scales_by_channel_is_refused(
+    quantizer: Fp16 | Int8Dynamic | Int8Static, tmp_path: Path
+) -> None:
+    onnx.save(convolution(12), tmp_path / "net.onnx")
 
-    with pytest.raises(ExportError, match=f"cannot quantize .*: {why}; export it anew"):
+    with pytest.raises(ExportError, match="its opset is 12, and weights quantized by channel need 13; export it anew"):
         quantizer.quantize(tmp_path / "net.onnx", iter(()), tmp_path / "out.onnx")
-
-    assert not (tmp_path / "out.onnx").exists()
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda quantizer: quantizer.name)
@@ -68,12 +45,14 @@ def test_a_truncated_file_is_told_by_its_path(
         quantizer.quantize(tmp_path / "net.onnx", iter(()), tmp_path / "out.onnx")
 
 
-@pytest.mark.parametrize("quantizer", QUANTIZERS[:2], ids=lambda quantizer: quantizer.name)
-def test_metadata_need_not_be_there(quantizer: Fp16 | Int8Dynamic, yolo_onnx: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda quantizer: quantizer.name)
+def test_metadata_need_not_be_there(
+    quantizer: Fp16 | Int8Dynamic | Int8Static, yolo_onnx: Path, pictures: list, tmp_path: Path
+) -> None:
     net = onnx.load(yolo_onnx)
     del net.metadata_props[:]
     onnx.save(net, tmp_path / "net.onnx")
 
-    quantizer.quantize(tmp_path / "net.onnx", iter(()), tmp_path / "out.onnx")
+    quantizer.quantize(tmp_path / "net.onnx", iter(pictures), tmp_path / "out.onnx")
 
     onnx.checker.check_model(tmp_path / "out.onnx")

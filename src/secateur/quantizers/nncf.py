@@ -88,7 +88,7 @@ def _library() -> ModuleType:
     import nncf
     from nncf.common.logging import track_progress
 
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # set_log_level would quiet others' handlers too
     track_progress.Progress = _no_bars()
     library: ModuleType = nncf
     return library
