@@ -286,7 +286,7 @@ def to_spec(plain: dict[str, Any]) -> RunSpec:
 
 def _part(kind: str, plain: dict[str, Any]) -> Any:
     values = dict(plain)
-    if kind == "healing" and values.get("name") == "none":
+    if kind in ("healing", "schedule") and values.get("name") == "none":
         return None
     return _value(kind, values, plugins.load(kind, str(values.pop("name", None))))
 

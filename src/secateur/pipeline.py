@@ -77,10 +77,10 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
 
     sparse = sparsified(unpruned, spec, data.data, stage)
     start = swapped(sparse, spec, data.data, stage)
-    probed = probe(start, spec, data.data, stage) if spec.scope.kind == "sensitivity" else None
-    unlabelled = more_pictures(teacher, spec, data.data, stage)
+    ladder = spec.schedule.rungs() if spec.schedule else ()
+    probed = probe(start, spec, data.data, stage) if ladder and spec.scope.kind == "sensitivity" else None
+    unlabelled = more_pictures(teacher, spec, data.data, stage) if ladder else None
 
-    ladder = spec.schedule.rungs()
     rungs: list[Rung] = []
     cuts: tuple[Artifact, ...] = ()
     current, accepted = start, unpruned
@@ -104,7 +104,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
     nets = {"baseline": unpruned} if accepted is unpruned else {"baseline": unpruned, "pruned": accepted}
     candidates = measure(nets, spec, data.data, stage)
     selected, why = select(candidates, spec.max_map_drop)
-    if accepted is unpruned and spec.max_map_drop:
+    if rungs and accepted is unpruned and spec.max_map_drop:
         why = f"{refusal(rungs, unpruned.accuracy, spec.max_map_drop)}; {why}"
 
     return RunReport(
@@ -223,6 +223,7 @@ def cut(
     stage: Runner,
 ) -> prune.Outputs:  # fmt: skip
     """The net with fewer channels."""
+    assert spec.schedule
     unit = spec.schedule.unit
     looks = (None, None, None) if spec.importance.needs == "weights" else (data, spec.evidence, spec.seed)
     clock = timer(spec) if unit == "latency" else None

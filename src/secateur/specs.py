@@ -266,7 +266,7 @@ class RunSpec:
     evidence: Evidence
     scope: Scope
     sensitivity: Probes
-    schedule: Schedule
+    schedule: Schedule | None
     sparsity: Sparsity | None
     activation: Activation
     healing: Healer | None
@@ -293,6 +293,10 @@ class RunSpec:
         require(
             self.activation == "silu" or self.finetune.freeze == "none" or self.finetune.never,
             f"finetune.freeze must be none with activation={self.activation}, which changes every layer, got untouched",
+        )
+        require(
+            self.schedule is not None or (self.sparsity is None and self.activation == "silu"),
+            "schedule=none prunes nothing, so that sparsity must be none and activation silu",
         )
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

@@ -43,7 +43,8 @@ def tables(report: RunReport) -> RenderableType:
 
 
 def _ladder(report: RunReport, baseline: Accuracy, footprint: Footprint) -> Table:
-    title = f"Rungs ({report.spec['schedule']['unit']} gone, asked → reached; mAP50-95, pruned → fine-tuned)"
+    unit = report.spec["schedule"].get("unit")
+    title = f"Rungs ({unit} gone, asked → reached; mAP50-95, pruned → fine-tuned)" if unit else "Nothing is pruned"
     table = _table(title, "rung", "gone", "params", "MACs", "", "box mAP", "mask mAP", "")
     table.add_row(
         "baseline", "", *_costs(footprint, footprint), score(baseline.box_map50_95), score(baseline.mask_map50_95)
