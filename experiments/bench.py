@@ -1,11 +1,12 @@
 """`make bench`: what secateur itself costs, against its goals.
 
 Every figure is measured here and now: commands as a person types them, in processes of their own, results in a
-temporary folder. Takes about the time of one quickstart.
+temporary folder. Takes about the time of two quickstarts.
 
     python experiments/bench.py            all of it
     python experiments/bench.py commands   only the quick ones
     python experiments/bench.py pruning    only what a prune costs
+    python experiments/bench.py int8       only how fast INT8 files are, and what calibrating them costs
 """
 
 from __future__ import annotations
@@ -19,13 +20,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from secateur.adapters.yolo.door import Yolo
+    from secateur.specs import Timer
+
 SECATEUR = str(Path(sys.executable).with_name("secateur"))
 PRUNES = {"channels": 5, "macs": 30, "latency": 180}
 """Units of a budget, and the seconds that planning and applying it may take."""
+IMGSZ, ROUNDS = 640, 6
 
 
 @dataclass(frozen=True)
@@ -64,31 +71,103 @@ def pruning() -> Iterator[Goal]:
             yield Goal("  its memory", ran.peak_gb, "GB", 3)
 
 
-def prune(unit: str, out: Path) -> None:
+def prune(unit: str, out: str) -> None:
     """In a process of its own: writes how many seconds it takes to get 0.3 of the net away."""
-    from secateur.adapters.channel_pruning import ChannelPruner
     from secateur.adapters.yolo import open_yolo
     from secateur.edge.fingerprint import fingerprint
-    from secateur.importances.magnitude import Magnitude
-    from secateur.ports import Tools
     from secateur.runtimes.onnxruntime import Onnxruntime
-    from secateur.specs import Scope, Timer
-    from secateur.stages import prune as stage
-    from secateur.store import artifact
+    from secateur.specs import Timer
 
     with TemporaryDirectory(prefix="secateur-prune-") as folder:
         yolo = open_yolo("cpu", 0, Path(folder))
-        from ultralytics.nn.tasks import SegmentationModel
-
-        net = SegmentationModel("yolov8n-seg.yaml", verbose=False)
-        net.task = "segment"
-        yolo.save(net, Path(folder) / "net.pt")
-        whole, runtime = artifact(Path(folder) / "net.pt"), Onnxruntime(threads=2)
+        net, runtime = _net(yolo, Path(folder)), Onnxruntime(threads=2)
         timer = Timer(runtime, runtime.version(), fingerprint()) if unit == "latency" else None
-        inputs = stage.Inputs(whole, whole, Magnitude(), Scope(), unit, 0.3, 640, timer)
         started = time.perf_counter()
-        stage.run(inputs, Tools(yolo, ChannelPruner(), yolo, lambda *_: None), Path(folder))
-        out.write_text(str(time.perf_counter() - started))
+        _prune(net, yolo, unit, 0.3, timer, Path(folder))
+        Path(out).write_text(str(time.perf_counter() - started))
+
+
+def _net(yolo: Yolo, folder: Path) -> Path:
+    """YOLOv8n-seg with random weights, as a checkpoint."""
+    from ultralytics.nn.tasks import SegmentationModel
+
+    net = SegmentationModel("yolov8n-seg.yaml", verbose=False)
+    net.task = "segment"
+    yolo.save(net, folder / "net.pt")
+    return folder / "net.pt"
+
+
+def _prune(weights: Path, yolo: Yolo, unit: str, target: float, timer: Timer | None, out: Path) -> None:
+    """The prune stage by magnitude; writes `pruned.pt` into `out`."""
+    from secateur.adapters.channel_pruning import ChannelPruner
+    from secateur.importances.magnitude import Magnitude
+    from secateur.ports import Tools
+    from secateur.specs import Scope
+    from secateur.stages import prune as stage
+    from secateur.store import artifact
+
+    whole = artifact(weights)
+    inputs = stage.Inputs(whole, whole, Magnitude(), Scope(), unit, target, IMGSZ, timer)
+    stage.run(inputs, Tools(yolo, ChannelPruner(), yolo, lambda *_: None), out)
+
+
+def int8() -> Iterator[Goal]:
+    """The same net as files, calibrated on drawn pictures; those that are compared run in turns, in fresh processes."""
+    with TemporaryDirectory(prefix="secateur-bench-") as folder:
+        _process(sys.executable, __file__, "files", folder)
+        ours, pruned = _speedups(Path(folder), "fp32", "int8", "pruned_int8")
+        (over_theirs,) = _speedups(Path(folder), "ultralytics", "int8")
+        yield Goal("int8_static over Ultralytics' own INT8 export", over_theirs, "x", 3.3, at_least=True)
+        yield Goal("int8_static over FP32", ours, "x", 1.8, at_least=True)
+        yield Goal("  with 27 % of the MACs pruned", pruned, "x", 2.4, at_least=True)
+        for calibrator in ("entropy", "percentile"):
+            ran = _process(sys.executable, __file__, "calibrate", folder, calibrator)
+            yield Goal(f"calibrator={calibrator}, 128 pictures", ran.seconds, "s", 180)
+            yield Goal("  its memory", ran.peak_gb, "GB", 4)
+
+
+def files(folder: str) -> None:
+    """In a process of its own: the net as `fp32`, `ultralytics`, `int8` and `pruned_int8`, and pictures in `data`."""
+    from secateur.adapters.yolo import open_yolo
+    from secateur.datasets.shapes import Shapes
+
+    out = Path(folder)
+    yolo = open_yolo("cpu", 0, out)
+    Shapes(train=128, val=16, size=IMGSZ).write(out / "data", yolo)
+    net = _net(yolo, out)
+    _prune(net, yolo, "macs", 0.27, None, out)
+    yolo.export_onnx(net, IMGSZ, out / "fp32.onnx")
+    yolo.export_onnx(out / "pruned.pt", IMGSZ, out / "pruned.onnx")
+    _calibrate(out, "fp32", "int8")
+    _calibrate(out, "pruned", "pruned_int8")
+    from ultralytics import YOLO
+
+    theirs = YOLO(net).export(format="onnx", imgsz=IMGSZ, quantize=8, data=str(out / "data" / "data.yaml"))
+    Path(theirs).rename(out / "ultralytics.onnx")
+
+
+def calibrate(folder: str, calibrator: str) -> None:
+    """In a process of its own."""
+    _calibrate(Path(folder), "fp32", calibrator, images=128, calibrator=calibrator)
+
+
+def _calibrate(folder: Path, source: str, target: str, **fields: Any) -> None:
+    from secateur.calibration import training_pictures
+    from secateur.quantizers.int8_static import Int8Static
+
+    quantizer = Int8Static(**fields)
+    pictures = training_pictures(folder / "data", IMGSZ, quantizer.images, 0, lambda *_: None)
+    quantizer.quantize(folder / f"{source}.onnx", pictures, folder / f"{target}.onnx")
+
+
+def _speedups(folder: Path, baseline: str, *names: str) -> list[float]:
+    """Medians of the speed-ups over the baseline, each paired by round."""
+    from secateur.edge.bench import compare
+    from secateur.runtimes.onnxruntime import Onnxruntime
+
+    models = {name: folder / f"{name}.onnx" for name in (baseline, *names)}
+    latencies = compare(models, baseline, Onnxruntime(), ROUNDS, 1.5, 0.5, lambda *_: None)
+    return [latencies[name].speedup.median for name in names]
 
 
 def quickstart() -> Iterator[Goal]:
@@ -138,7 +217,8 @@ def _process(*command: str, fails: bool = False) -> Ran:
     return Ran(time.perf_counter() - started, usage.ru_maxrss / 2**20)
 
 
-SECTIONS = {"commands": commands, "pruning": pruning, "quickstart": quickstart}
+SECTIONS = {"commands": commands, "pruning": pruning, "int8": int8, "quickstart": quickstart}
+PROCESSES = {"prune": prune, "files": files, "calibrate": calibrate}
 
 
 def main(sections: list[str]) -> int:
@@ -153,7 +233,7 @@ def main(sections: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["prune"]:
-        prune(sys.argv[2], Path(sys.argv[3]))
+    if sys.argv[1:] and sys.argv[1] in PROCESSES:
+        PROCESSES[sys.argv[1]](*sys.argv[2:])
     else:
         sys.exit(main(sys.argv[1:] or list(SECTIONS)))
