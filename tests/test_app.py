@@ -111,6 +111,10 @@ def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
         (["activation=gelu"], "activation must be one of silu, relu, hardswish, got 'gelu'"),
         (["activation=null"], "activation: expected str, got null (value: None)"),
         (
+            ["activation=relu", "schedule=none"],
+            "schedule=none prunes nothing, so that sparsity must be none and activation silu",
+        ),
+        (
             ["activation=relu", "finetune=gentle"],
             "finetune.freeze must be none with activation=relu, which changes every layer, got untouched",
         ),

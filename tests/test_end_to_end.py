@@ -508,6 +508,24 @@ def test_other_activations_stand_before_the_first_rung_healed_and_scored(
     assert run.report["rungs"][0]["macs"] < run.report["baseline"]["macs"]
 
 
+def test_a_net_is_quantized_scored_and_timed_as_it_is(
+    place: Place, trained_checkpoint: Path, easy_shapes: Path
+) -> None:
+    own = [f"model.weights={trained_checkpoint}", "dataset=yolo_folder", f"dataset.root={easy_shapes.parent}"]
+    gate = ["quantization=int8_accuracy", "quantization.judged_images=8", "quantization.max_drop=0.5", INT8]
+
+    run = place.run(*BRIEF, *own, *gate, "schedule=none", "max_map_drop=0.5", "tracking=none")
+
+    names = [candidate["name"] for candidate in run.report["candidates"]]
+    assert names == ["baseline-fp32", "baseline-int8_accuracy"]
+    assert run.report["rungs"] == []
+    assert "Nothing is pruned" in run.said
+    assert "Nothing is pruned" in (run.folder / "report.html").read_text()
+    assert {record["stage"] for record in run.records} == {
+        "prepare", "baseline", "evaluate", "export", "quantize", "verify", "contrast", "benchmark",
+    }  # fmt: skip
+
+
 def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: Path) -> None:
     own = [f"model.weights={detect_checkpoint}", "imgsz=160", "schedule.unit=latency", "schedule.target=0.4"]
     run = place.run(*BRIEF, *FEW, "dataset.train=12", *ONE_RUNG, *own, "finetune=none", "tracking=none")
