@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from secateur.quantizers._ranges import Ranges
     from secateur.results import Accuracy
 
-VERSION = 1  # raise when the same fields give another file, as with that of `int8_static`
+VERSION = 2  # raise when the same fields give another file, as with that of `int8_static`
 LOOKED_AT = 8  # pictures on which blocks are ranked
 NOTE = "kept_in_float"
 
@@ -165,5 +165,5 @@ def _answers(pictures: Sequence[Image]) -> Iterator[Callable[[ModelProto], list[
 def _with_first(pictures: Iterable[Image], count: int) -> tuple[list[Image], Iterator[Image]]:
     """The first ones, and an iterator over all."""
     source = iter(pictures)
-    first = [picture for picture, _ in zip(source, range(count), strict=False)]
+    first = list(islice(source, count))
     return first, chain(first, source)
