@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from secateur.quantizers import _graph
+from secateur.quantizers import _graph, int8_static
 from secateur.quantizers.int8_static import Int8Static, float_nodes, integer_forms
 from secateur.runtimes.onnxruntime import Onnxruntime
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from secateur.quantizers._ranges import Ranges
     from secateur.results import Accuracy
 
-VERSION = 2  # raise when the same fields give another file, as with that of `int8_static`
+VERSION = f"{int8_static.VERSION}.2"  # raise the latter number when the same fields give another file
 LOOKED_AT = 8  # pictures on which blocks are ranked
 NOTE = "kept_in_float"
 
@@ -43,6 +43,7 @@ class Int8Accuracy(Int8Static):
     """Settings as of `int8_static`; what it may lose, absolute points of either mAP50-95, on so many pictures."""
 
     name: ClassVar[str] = "int8_accuracy"
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "ultralytics")  # the judge's
     max_drop: float = 0.005
     judged_images: int = 128
 
