@@ -56,6 +56,14 @@ def of_any_size(original: Path, out: Path) -> None:
     onnx.save(net, out)
 
 
+def of_two_pictures(original: Path, out: Path) -> None:
+    net = onnx.load(original)
+    net.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    for output in net.graph.output:
+        output.type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(net, out)
+
+
 def in_fp16(original: Path, out: Path) -> None:
     Fp16().quantize(original, (), out)
 
@@ -71,6 +79,7 @@ def in_int8(original: Path, out: Path) -> None:
         (broken, "cannot read {model}: "),
         (missing, "cannot read {model}: "),
         (of_any_size, "cannot quantize {model}: the shape of its input 'images' is dynamic; export it anew"),
+        (of_two_pictures, "cannot quantize {model}: it takes 2 pictures at once; export it anew"),
         (in_fp16, "cannot quantize {model}: its weights have 16 bits already; export it anew"),
         (in_int8, "cannot quantize {model}: it is quantized already; export it anew"),
     ],
