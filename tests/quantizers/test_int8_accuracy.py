@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from secateur.errors import ExportError
 from secateur.quantizers.int8_accuracy import NOTE, Int8Accuracy, _fewest, _with_first, blocks_of
 from secateur.quantizers.int8_static import Int8Static, float_nodes, integer_forms
 from secateur.results import Accuracy
@@ -102,6 +103,13 @@ def test_a_look_at_the_first_pictures_takes_none_of_them_away() -> None:
 
     assert first == pictures[:2]
     assert list(every) == pictures
+
+
+def test_no_pictures_are_told_with_the_file(seg_onnx: Path, pictures: list, tmp_path: Path) -> None:
+    part, judge = Int8Accuracy(), Agreement(seg_onnx, pictures[0])
+
+    with pytest.raises(ExportError, match=r"^cannot quantize .*\.onnx: no calibration pictures came$"):
+        part.quantize_within(seg_onnx, (), judge, tmp_path / "out.onnx", lambda done, total: None)
 
 
 @pytest.mark.parametrize("wanted", range(1, 9))

@@ -64,7 +64,7 @@ class Int8Accuracy(Int8Static):
         net = integer_forms(model)
         always = float_nodes(net.graph)
         few, pictures = _with_first(calibration, LOOKED_AT)
-        ranges = self.ranges(net, always, pictures)
+        ranges = self.ranges(model, net, always, pictures)
         wanted = judge(model)
 
         def quantized(kept: Sequence[str]) -> ModelProto:
