@@ -105,6 +105,19 @@ def test_a_look_at_the_first_pictures_takes_none_of_them_away() -> None:
     assert list(every) == pictures
 
 
+def test_a_gate_that_can_see_no_drop_says_so(
+    seg_onnx: Path, pictures: list, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nothing_found(model: Path) -> Accuracy:
+        return Accuracy(0.0, 0.0, 0.0, 0.0, 3, "nobody")
+
+    Int8Accuracy(images=1).quantize_within(
+        seg_onnx, iter(pictures), nothing_found, tmp_path / "out.onnx", lambda done, total: None
+    )
+
+    assert "finds nothing on 3 training pictures" in caplog.text
+
+
 def test_no_pictures_are_told_with_the_file(seg_onnx: Path, pictures: list, tmp_path: Path) -> None:
     part, judge = Int8Accuracy(), Agreement(seg_onnx, pictures[0])
 

@@ -66,6 +66,11 @@ class Int8Accuracy(Int8Static):
         few, pictures = _with_first(calibration, LOOKED_AT)
         ranges = self.ranges(model, net, always, pictures)
         wanted = judge(model)
+        if not wanted.main:
+            log.warning(
+                "int8_accuracy: in FP32 the net finds nothing on %d training pictures, so no drop is seen and INT8 "
+                "passes; take more (quantization.judged_images), with labels", wanted.images,
+            )  # fmt: skip
 
         def quantized(kept: Sequence[str]) -> ModelProto:
             names = {node for block in kept for node in blocks[block]}
