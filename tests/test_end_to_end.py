@@ -508,6 +508,25 @@ def test_other_activations_stand_before_the_first_rung_healed_and_scored(
     assert run.report["rungs"][0]["macs"] < run.report["baseline"]["macs"]
 
 
+def test_a_net_that_is_not_pruned_is_quantized_within_a_gate_scored_and_timed(
+    detect_checkpoint: Path, tmp_path: Path
+) -> None:
+    own = [f"model.weights={detect_checkpoint}", "schedule=none", "finetune=none", "tracking=none"]
+    gate = ["quantization=int8_accuracy", "quantization.judged_images=4", INT8]
+
+    run = Place(tmp_path).run(*BRIEF, *FEW, *own, *gate)
+
+    assert [(r["stage"], r["label"]) for r in run.records if r["stage"] in ("prune", "quantize", "verify")] == [
+        ("quantize", "baseline-fp32"),
+        ("verify", "baseline-fp32"),
+        ("quantize", "baseline-int8_accuracy"),
+        ("verify", "baseline-int8_accuracy"),
+    ]
+    assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32", "baseline-int8_accuracy"]
+    assert run.report["rungs"] == []
+    assert "Nothing is pruned" in run.said
+
+
 def test_a_latency_budget_is_met_by_the_clock(place: Place, detect_checkpoint: Path) -> None:
     own = [f"model.weights={detect_checkpoint}", "imgsz=160", "schedule.unit=latency", "schedule.target=0.4"]
     run = place.run(*BRIEF, *FEW, "dataset.train=12", *ONE_RUNG, *own, "finetune=none", "tracking=none")
