@@ -56,6 +56,15 @@ def test_where_all_faster_ones_have_a_fault_the_baseline_is_kept() -> None:
     )
 
 
+def test_a_baseline_with_a_fault_is_not_called_refused_where_it_is_all_that_is_left() -> None:
+    chosen = select([replace(UNPRUNED, fault="output0 is constant")], None)
+
+    assert chosen[0] == BASELINE
+    assert chosen[1].endswith(
+        "; baseline-fp32 is of no use itself, so that no change to it says much: output0 is constant"
+    )
+
+
 def test_the_baseline_alone_ships() -> None:
     assert select([UNPRUNED], 0.02)[0] == BASELINE
 

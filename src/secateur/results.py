@@ -158,7 +158,8 @@ class Sensitivity:
 class Candidate:
     """A model file that could ship, with all that was measured on that very file; the unpruned FP32 has no change.
 
-    `fault` says in one line why what it gives is of no use; such a file is never selected.
+    `fault` says in one line why what it gives is of no use; such a file is never selected, but for the
+    unpruned FP32 where nothing else is left.
     """
 
     name: str

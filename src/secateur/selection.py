@@ -9,9 +9,14 @@ from secateur.results import BASELINE, Accuracy, Candidate, Rung
 
 def select(candidates: Sequence[Candidate], max_map_drop: float | None) -> tuple[str, str]:
     """(name, why): the fastest that is measurably faster than the baseline and inside the accuracy budget; never one
-    with a fault."""
+    with a fault, but for the baseline itself, where nothing else is left."""
     name, why = _fastest(candidates, max_map_drop)
-    return name, "; ".join([why, *(f"{c.name} is refused: {c.fault}" for c in candidates if c.fault)])
+    return name, "; ".join([why, *(_told(c) for c in candidates if c.fault)])
+
+
+def _told(faulty: Candidate) -> str:
+    verdict = "is of no use itself, so that no change to it says much" if faulty.name == BASELINE else "is refused"
+    return f"{faulty.name} {verdict}: {faulty.fault}"
 
 
 def _fastest(candidates: Sequence[Candidate], max_map_drop: float | None) -> tuple[str, str]:

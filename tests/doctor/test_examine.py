@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from secateur.doctor.examine import examine
 from secateur.errors import SpecError
 from secateur.runtimes.onnxruntime import Onnxruntime
 from tests.conftest import IMGSZ
+from tests.doctor.conftest import changed
 
 SECATEUR = Path(sys.executable).with_name("secateur")
 
@@ -63,8 +66,6 @@ def test_a_truncated_file_is_an_error_of_one_line(seg_onnx: Path, tmp_path: Path
 
 
 def test_an_opset_that_the_runtime_does_not_know_is_named(seg_onnx: Path, tmp_path: Path) -> None:
-    import onnx
-
     net = onnx.load(seg_onnx)
     net.opset_import[0].version = 1000
     onnx.save(net, tmp_path / "new.onnx")
@@ -79,3 +80,17 @@ def test_an_opset_that_the_runtime_does_not_know_is_named(seg_onnx: Path, tmp_pa
 def test_a_data_yaml_that_is_not_there_is_told(seg_onnx: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"cannot read .*gone\.yaml"):
         examine(seg_onnx, Onnxruntime(threads=1), tmp_path / "gone.yaml", seconds=0.1)
+
+
+@pytest.mark.parametrize(("side", "size"), [(0, 2), (3, IMGSZ + 32)], ids=["batch", "width"])
+def test_pictures_of_a_data_yaml_are_refused_for_a_file_that_does_not_take_them(
+    side: int, size: int, seg_onnx: Path, shapes: Path, tmp_path: Path
+) -> None:
+    def widen(net: onnx.ModelProto) -> None:
+        net.graph.input[0].type.tensor_type.shape.dim[side].dim_value = size
+
+    wanted = [1, 3, IMGSZ, IMGSZ]
+    wanted[side] = size
+
+    with pytest.raises(SpecError, match=re.escape(f"takes {wanted}, where --data looks at single square pictures")):
+        examine(changed(seg_onnx, tmp_path / "other.onnx", widen), Onnxruntime(threads=1), shapes, seconds=0.1)

@@ -48,6 +48,29 @@ def test_a_file_without_metadata_says_nothing_of_itself(seg_onnx: Path, tmp_path
     assert (file.task, file.classes, file.imgsz) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("names", "imgsz", "wanted"),
+    [
+        ("['a', 'b']", "640", (2, 640)),
+        ("7", "'large'", (None, None)),
+        ("{}", "[]", (None, None)),
+        ("a, b", "", (None, None)),
+    ],
+)
+def test_metadata_that_others_write_are_read_where_they_can_be(
+    names: str, imgsz: str, wanted: tuple, seg_onnx: Path, tmp_path: Path
+) -> None:
+    def say(net: onnx.ModelProto) -> None:
+        del net.metadata_props[:]
+        onnx.helper.set_model_props(net, {"names": names, "imgsz": imgsz})
+
+    model = changed(seg_onnx, tmp_path / "other.onnx", say)
+
+    file = describe(model, read(model))
+
+    assert (file.classes, file.imgsz) == wanted
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_a_truncated_file_is_told_in_one_line(share: float, seg_onnx: Path, tmp_path: Path) -> None:
     whole = seg_onnx.read_bytes()

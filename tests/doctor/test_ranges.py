@@ -105,3 +105,22 @@ def test_a_scale_that_is_no_number_is_told_without_pictures(int8_onnx: Path, tmp
 
     assert SILU in found
     assert set(found.values()) == {"its scale is nan, which is none"}
+
+
+def test_a_net_of_which_the_picture_alone_is_quantized_is_no_trouble(tmp_path: Path) -> None:
+    numbers = [
+        numpy_helper.from_array(np.array(1 / 255, np.float32), "scale"),
+        numpy_helper.from_array(np.array(0, np.uint8), "zero"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["images", "scale", "zero"], ["q"], name="q"),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["output0"], name="d"),
+    ]
+    picture, output = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 3, 8, 8)) for name in ("images", "output0")
+    )
+    graph = helper.make_graph(nodes, "picture", [picture], [output], numbers)
+    net = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(net, tmp_path / "picture.onnx")
+
+    assert ranges(tmp_path / "picture.onnx", [np.zeros((1, 3, 8, 8), np.float32)]) == ()

@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from secateur.quantizers.int8_accuracy import NOTE, Int8Accuracy, _fewest, blocks_of
+from secateur.errors import ExportError
+from secateur.quantizers.int8_accuracy import NOTE, Int8Accuracy, _fewest, _with_first, blocks_of
 from secateur.quantizers.int8_static import Int8Static, float_nodes, integer_forms
 from secateur.results import Accuracy
 from secateur.runtimes.onnxruntime import Onnxruntime
@@ -93,6 +94,35 @@ def test_blocks_share_out_all_that_is_quantized_one_convolution_each(seg_onnx: P
     learned = {node.name for node in graph.node if node.op_type in ("Conv", "Gemm")}
     assert all(len(block & learned) == 1 for block in blocks.values())
     assert {name for name, block in blocks.items() if name in block} == set(blocks)
+
+
+def test_a_look_at_the_first_pictures_takes_none_of_them_away() -> None:
+    pictures = [np.full(1, number, np.float32) for number in range(5)]
+
+    first, every = _with_first(iter(pictures), 2)
+
+    assert first == pictures[:2]
+    assert list(every) == pictures
+
+
+def test_a_gate_that_can_see_no_drop_says_so(
+    seg_onnx: Path, pictures: list, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nothing_found(model: Path) -> Accuracy:
+        return Accuracy(0.0, 0.0, 0.0, 0.0, 3, "nobody")
+
+    Int8Accuracy(images=1).quantize_within(
+        seg_onnx, iter(pictures), nothing_found, tmp_path / "out.onnx", lambda done, total: None
+    )
+
+    assert "finds nothing on 3 training pictures" in caplog.text
+
+
+def test_no_pictures_are_told_with_the_file(seg_onnx: Path, pictures: list, tmp_path: Path) -> None:
+    part, judge = Int8Accuracy(), Agreement(seg_onnx, pictures[0])
+
+    with pytest.raises(ExportError, match=r"^cannot quantize .*\.onnx: no calibration pictures came$"):
+        part.quantize_within(seg_onnx, (), judge, tmp_path / "out.onnx", lambda done, total: None)
 
 
 @pytest.mark.parametrize("wanted", range(1, 9))

@@ -177,3 +177,11 @@ def test_ticks_lie_within_the_axis() -> None:
 
     assert [tick.text for tick in axis.ticks()] == ["0.30", "0.32", "0.34", "0.36"]
     assert axis.ticks()[-1].at == 0
+
+
+def test_a_run_without_a_schedule_says_that_nothing_is_pruned() -> None:
+    report = finished()
+
+    page = render(replace(report, spec=report.spec | {"schedule": {"name": "none"}}, rungs=()))
+
+    assert "<h2>Nothing is pruned</h2>" in page

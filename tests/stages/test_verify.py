@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from secateur.edge.fingerprint import fingerprint
 from secateur.ports import Tools
-from secateur.quantizers._graph import CONVOLUTIONS
+from secateur.quantizers._graph import LEARNED
 from secateur.runtimes.onnxruntime import Onnxruntime
 from secateur.specs import Timer
 from secateur.stages import verify
@@ -34,7 +34,7 @@ def verified(model: Path, shapes: Path, tools: Tools, out: Path) -> verify.Outpu
 def with_weights(model: Path, factor: float, out: Path) -> Path:
     """The file, the weights of its first convolution times `factor`."""
     net = onnx.load(model)
-    first = next(node for node in net.graph.node if node.op_type in CONVOLUTIONS).input[1]
+    first = next(node for node in net.graph.node if node.op_type in LEARNED).input[1]
     weights = next(entry for entry in net.graph.initializer if entry.name == first)
     values = numpy_helper.to_array(weights) * np.float32(factor)
     weights.CopyFrom(numpy_helper.from_array(values, first))

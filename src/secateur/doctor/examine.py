@@ -16,7 +16,7 @@ from secateur.doctor.graph import Graph, describe, picture_shape, read
 from secateur.doctor.profile import profile
 from secateur.edge.fingerprint import fingerprint
 from secateur.edge.letterbox import letterbox, read_picture
-from secateur.errors import ExportError
+from secateur.errors import ExportError, SpecError
 from secateur.examination import Examination, ModelFile, Profile
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ WORDS = 200  # characters of a runtime's message that are told, at most
 
 
 def examine(model: Path, runtime: Onnxruntime, data: Path | None, seconds: float) -> Examination:
-    """Raises ExportError where the file cannot be opened or run, SpecError where the data yaml says nothing."""
+    """Raises ExportError where the file cannot be opened or run, SpecError where the data yaml says nothing
+    or the file takes other pictures than single square ones."""
     net = read(model)
     file, graph = describe(model, net), Graph(net.graph)
     shape = picture_shape(file)
-    pictures = list(_drawn(shape) if data is None else _validation_pictures(data, shape[-1]))
+    pictures = list(_drawn(shape) if data is None else _validation_pictures(data, shape, model))
     profiled, run = _profiled(file, runtime, shape, seconds)
     checked = outputs.look(runtime.open(model), file.classes, pictures)
     conversions = islands.conversions(run, profiled)
@@ -64,9 +65,12 @@ def _profiled(file: ModelFile, runtime: Onnxruntime, shape: tuple[int, ...], sec
         return found, Graph(read(optimized).graph)
 
 
-def _validation_pictures(data: Path, imgsz: int) -> Iterator[Image]:
+def _validation_pictures(data: Path, shape: tuple[int, ...], model: Path) -> Iterator[Image]:
     from secateur.datasets._yolo import read as read_data
 
+    imgsz = shape[-1]
+    if shape != (1, 3, imgsz, imgsz):
+        raise SpecError(f"{model} takes {list(shape)}, where --data looks at single square pictures: leave it out")
     every = read_data(data).pictures["val"]
     chosen = np.linspace(0, len(every) - 1, min(PICTURES, len(every))).astype(int)
     return (letterbox(read_picture(every[at]), imgsz) for at in chosen)

@@ -100,7 +100,8 @@ def read(model: Path) -> ModelProto:
 
 def describe(model: Path, net: ModelProto) -> ModelFile:
     said = {entry.key: entry.value for entry in net.metadata_props}
-    names, sizes = _literal(said.get("names")), _literal(said.get("imgsz"))
+    names, imgsz = _literal(said.get("names")), _literal(said.get("imgsz"))
+    sizes = imgsz if isinstance(imgsz, list | tuple) else [imgsz]
     return ModelFile(
         path=model,
         size_bytes=model.stat().st_size,
@@ -108,8 +109,8 @@ def describe(model: Path, net: ModelProto) -> ModelFile:
         producer=f"{net.producer_name} {net.producer_version}".strip(),
         input_shape=_input_shape(net.graph),
         task=said.get("task"),
-        classes=len(names) if names else None,
-        imgsz=int(sizes[0]) if sizes else None,
+        classes=len(names) if names and isinstance(names, dict | list | tuple) else None,
+        imgsz=sizes[0] if sizes and isinstance(sizes[0], int) else None,
         quantize_nodes=sum(node.op_type in INTEGER for node in net.graph.node),
     )
 

@@ -177,6 +177,8 @@ def _observe(
     readers = {node.input[0]: node for node in quantizing}
     computed = graph.producers.keys() - graph.constants.keys()
     names = sorted({part for tensor in readers for part in (tensor, *_parts(tensor, graph))} & computed)
+    if not names:
+        return {}  # only the picture itself is quantized
     tallies = {name: _Tally() for name in names}
     with TemporaryDirectory(prefix="secateur-") as folder:
         session = runtime.open(_with_outputs(net, names, Path(folder) / "observed.onnx"))

@@ -114,11 +114,10 @@ def _transposed_convolutions(view: _View) -> Rewritten:
     for node in [node for node in view.graph.node if node.op_type == "ConvTranspose"]:
         given = attributes(node)
         stride = given.get("strides", [1, 1])
-        overlaps = given.get("kernel_shape", view.shapes.get(node.input[1])) != stride or any(given.get("pads", []))
-        if overlaps or given.get("group", 1) != 1 or any(given.get("output_padding", [])):
+        weights = view.values(node.input[1])  # (inputs, outputs, rows, columns)
+        if list(weights.shape[2:]) != stride or not _is_plain(given):
             continue
         name, (rows, columns) = node.output[0], stride
-        weights = view.values(node.input[1])  # (inputs, outputs, rows, columns)
         inputs, outputs = weights.shape[:2]
         _, _, height, width = view.shapes[node.input[0]]
         pointwise = [view.add(f"{name}/weights", weights.transpose(2, 3, 1, 0).reshape(-1, inputs, 1, 1))]
@@ -146,7 +145,7 @@ def _last_convolutions(view: _View) -> Rewritten:
     for node in [node for node in view.graph.node if node.name in last and node.op_type == "Conv"]:
         given = attributes(node)
         weights = view.values(node.input[1])
-        if weights.shape[2:] != (1, 1) or given.get("group", 1) != 1 or given.get("strides", [1, 1]) != [1, 1]:
+        if weights.shape[2:] != (1, 1) or given.get("strides", [1, 1]) != [1, 1] or not _is_plain(given):
             continue
         outputs, inputs = weights.shape[:2]
         name, (_, _, height, width) = node.output[0], view.shapes[node.output[0]]
@@ -167,6 +166,13 @@ def _last_convolutions(view: _View) -> Rewritten:
                 ("Transpose", "channels_first", [], {"perm": back}),
             ),
         )  # fmt: skip
+
+
+def _is_plain(given: dict[str, Any]) -> bool:
+    """Whether a convolution takes all channels together, pads nothing and leaves nothing out."""
+    padded = [*given.get("pads", []), *given.get("output_padding", [])]
+    unpadded = not any(padded) and given.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
+    return unpadded and given.get("group", 1) == 1 and set(given.get("dilations", [1])) == {1}
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

@@ -18,7 +18,7 @@ INTEGER = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinea
 
 
 def read(model: Path) -> ModelProto:
-    """An FP32 net of one shape, each node with a name of its own; raises ExportError for any other file."""
+    """An FP32 net for one picture of one shape, each node with a name of its own; raises ExportError for others."""
     import onnx
 
     try:
@@ -27,7 +27,7 @@ def read(model: Path) -> ModelProto:
     except Exception as error:  # ONNX raises what it likes
         raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
     if why := _obstacle(net):
-        raise ExportError(f"cannot quantize {model}: {why}; export it anew, in FP32 and with one shape")
+        raise ExportError(f"cannot quantize {model}: {why}; export it anew, in FP32, with one shape and batch 1")
     _name_nodes(net.graph)
     return net
 
@@ -122,7 +122,7 @@ def _obstacle(net: ModelProto) -> str | None:
     """Why the quantizers cannot take it, None where they can."""
     from onnx import TensorProto
 
-    graph, opset = net.graph, next(entry.version for entry in net.opset_import if entry.domain in ("", "ai.onnx"))
+    graph, opset = net.graph, next((entry.version for entry in net.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < OPSET:
         return f"its opset is {opset}, and weights quantized by channel need {OPSET}"
 
@@ -134,4 +134,7 @@ def _obstacle(net: ModelProto) -> str | None:
     shapes = {entry.name: entry.type.tensor_type.shape.dim for entry in graph.input if entry.name not in constants}
     if any(side.dim_value < 1 for sides in shapes.values() for side in sides):
         return f"the shape of its input {next(iter(shapes))!r} is dynamic"
+    batch = max((sides[0].dim_value for sides in shapes.values() if sides), default=1)
+    if batch > 1:
+        return f"it takes {batch} pictures at once"
     return None

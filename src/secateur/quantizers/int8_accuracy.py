@@ -12,14 +12,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from secateur.quantizers import _graph
+from secateur.quantizers import _graph, int8_static
 from secateur.quantizers.int8_static import Int8Static, float_nodes, integer_forms
 from secateur.runtimes.onnxruntime import Onnxruntime
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from secateur.quantizers._ranges import Ranges
     from secateur.results import Accuracy
 
-VERSION = 1  # raise when the same fields give another file, as with that of `int8_static`
+VERSION = f"{int8_static.VERSION}.2"  # raise the latter number when the same fields give another file
 LOOKED_AT = 8  # pictures on which blocks are ranked
 NOTE = "kept_in_float"
 
@@ -43,6 +43,7 @@ class Int8Accuracy(Int8Static):
     """Settings as of `int8_static`; what it may lose, absolute points of either mAP50-95, on so many pictures."""
 
     name: ClassVar[str] = "int8_accuracy"
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "ultralytics")  # the judge's
     max_drop: float = 0.005
     judged_images: int = 128
 
@@ -63,8 +64,13 @@ class Int8Accuracy(Int8Static):
         net = integer_forms(model)
         always = float_nodes(net.graph)
         few, pictures = _with_first(calibration, LOOKED_AT)
-        ranges = self.ranges(net, always, pictures)
+        ranges = self.ranges(model, net, always, pictures)
         wanted = judge(model)
+        if not wanted.main:
+            log.warning(
+                "int8_accuracy: in FP32 the net finds nothing on %d training pictures, so no drop is seen and INT8 "
+                "passes; take more (quantization.judged_images), with labels", wanted.images,
+            )  # fmt: skip
 
         def quantized(kept: Sequence[str]) -> ModelProto:
             names = {node for block in kept for node in blocks[block]}
@@ -165,5 +171,5 @@ def _answers(pictures: Sequence[Image]) -> Iterator[Callable[[ModelProto], list[
 def _with_first(pictures: Iterable[Image], count: int) -> tuple[list[Image], Iterator[Image]]:
     """The first ones, and an iterator over all."""
     source = iter(pictures)
-    first = [picture for picture, _ in zip(source, range(count), strict=False)]
+    first = list(islice(source, count))
     return first, chain(first, source)

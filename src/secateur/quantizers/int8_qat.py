@@ -7,47 +7,34 @@ which ONNX Runtime is slower than with FP32. So the weights alone are taken over
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from secateur.errors import SpecError
+from secateur.quantizers import int8_static
 from secateur.quantizers.int8_static import Int8Static
 from secateur.specs import Training, require, require_alone
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from secateur.ports import Image
-
-VERSION = 1  # raise when the same fields give another file, as with that of `int8_static`
+VERSION = f"{int8_static.VERSION}.1"  # raise the latter number when the same fields give another file
 
 
 @dataclass(frozen=True)
-class Int8Qat:
-    """`training` is done before, on the net as it was pruned and fine-tuned; the rest is `int8_static` as it comes."""
+class Int8Qat(Int8Static):
+    """`training` is done before, on the net as it was pruned and fine-tuned; the rest is as in `int8_static`."""
 
     name: ClassVar[str] = "int8_qat"
     libraries: ClassVar[tuple[str, ...]] = ("nvidia-modelopt",)
-    training: Training
-    images: int = 64
+    training: Training = field(kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_alone(self.training)
         require(self.training.epochs > 0, "training.epochs must be 1 or more; for none take int8_static")
         precision = self.training.precision
         require(precision == "fp32", f"training.precision must be fp32, in which INT8 is rounded, got {precision}")
-        self._static()
 
     def check(self) -> None:
         """Raises SpecError where ModelOpt, or what it does not say that it needs, is not installed."""
         if any(find_spec(library) is None for library in ("modelopt", "huggingface_hub")):
             raise SpecError("quantization=int8_qat needs NVIDIA's ModelOpt: pip install 'secateur[qat]'")
-
-    def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
-        """Writes `out` from the net as it was trained; raises ExportError as `int8_static` does."""
-        self._static().quantize(model, calibration, out)
-
-    def _static(self) -> Int8Static:
-        return Int8Static(images=self.images)

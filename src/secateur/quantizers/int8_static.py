@@ -69,17 +69,19 @@ class Int8Static:
 
         net = integer_forms(model)
         keep_float = float_nodes(net.graph)
-        try:
-            ranges = self.ranges(net, keep_float, calibration)
-        except ExportError as error:
-            raise ExportError(f"cannot quantize {model}: {error}") from error
+        ranges = self.ranges(model, net, keep_float, calibration)
         onnx.save(self.with_integers(net, ranges, keep_float), out)
 
-    def ranges(self, net: ModelProto, keep_float: set[str], calibration: Iterable[Image]) -> _ranges.Ranges:
-        """Of every tensor that is to be quantized."""
+    def ranges(
+        self, model: Path, net: ModelProto, keep_float: set[str], calibration: Iterable[Image]
+    ) -> _ranges.Ranges:
+        """Of every tensor that is to be quantized; raises ExportError, which names `model`, where they are unknown."""
         quantized = {node.name for node in net.graph.node} - keep_float
         tensors = _ranges.tensors_of(net.graph, quantized)
-        measured = _ranges.measure(net, tensors, calibration, self.calibrator, self.percentile)
+        try:
+            measured = _ranges.measure(net, tensors, calibration, self.calibrator, self.percentile)
+        except ExportError as error:
+            raise ExportError(f"cannot quantize {model}: {error}") from error
         return _ranges.clipped_before_silu(measured, net.graph, LEVELS)
 
     def with_integers(self, net: ModelProto, ranges: _ranges.Ranges, keep_float: set[str]) -> ModelProto:
