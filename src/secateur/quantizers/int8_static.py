@@ -38,7 +38,7 @@ class Int8Static:
     """
 
     name: ClassVar[str] = "int8_static"
-    images: int = 64
+    images: int = 128
     per_channel: bool = True
     symmetric: bool = False  # activations' ranges, around 0
     calibrator: _ranges.Calibrator = "mean_minmax"
