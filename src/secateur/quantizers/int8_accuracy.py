@@ -40,7 +40,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Int8Accuracy(Int8Static):
-    """Settings as of `int8_static`; what it may lose, absolute points of either mAP50-95, on so many pictures."""
+    """Settings as of `int8_static`; what it may lose, absolute points of either mAP50-95, on so many pictures.
+
+    `quantize`, which has no judge, gives `int8_static`'s file.
+    """
 
     name: ClassVar[str] = "int8_accuracy"
     libraries: ClassVar[tuple[str, ...]] = ("torch", "ultralytics")  # the judge's
