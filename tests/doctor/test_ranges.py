@@ -124,3 +124,33 @@ def test_a_net_of_which_the_picture_alone_is_quantized_is_no_trouble(tmp_path: P
     onnx.save(net, tmp_path / "picture.onnx")
 
     assert ranges(tmp_path / "picture.onnx", [np.zeros((1, 3, 8, 8), np.float32)]) == ()
+
+
+def before_silu(out: Path, zero: int) -> Path:
+    """−40 x, quantized in steps of 0.05 with that zero point, and its SiLU."""
+    numbers = [
+        numpy_helper.from_array(np.array(value, kind), name)
+        for name, value, kind in (("scale", 0.05, "float32"), ("zero", zero, "uint8"), ("slope", -40, "float32"))
+    ]
+    nodes = [
+        helper.make_node("Mul", ["images", "slope"], ["x"], name="x"),
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], name="q"),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"], name="d"),
+        helper.make_node("Sigmoid", ["d"], ["gate"], name="gate"),
+        helper.make_node("Mul", ["d", "gate"], ["output0"], name="silu"),
+    ]
+    picture, output = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 3, 8, 8)) for name in ("images", "output0")
+    )
+    graph = helper.make_graph(nodes, "silu", [picture], [output], numbers)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), out)
+    return out
+
+
+@pytest.mark.parametrize(("zero", "problem"), [(80, False), (10, True)], ids=["to −4", "to −0.5"])
+def test_what_a_silu_cannot_tell_apart_is_not_lost_by_clipping(zero: int, problem: bool, tmp_path: Path) -> None:
+    pictures = [np.random.default_rng(0).random((1, 3, 8, 8), np.float32)]
+
+    found = ranges(before_silu(tmp_path / "net.onnx", zero), pictures)
+
+    assert any("of its values are clipped" in tensor.problem for tensor in found) == problem

@@ -30,6 +30,7 @@ CROWDED = 0.99  # share of the values on which levels are counted
 CROWD = 2  # levels: where no more hold that share, the scale is too coarse
 BEYOND = 0.05  # of the distance of the ends: by as much a value lies outside that counts as clipped
 CLIPPED = 0.01  # share of the values that is told
+SILU_LOWEST = -1.278465  # where a SiLU is lowest: from there down it rises towards 0
 BOUNDED = {"Sigmoid": 1.0, "Softmax": 1.0}  # how wide what they give is
 
 
@@ -185,8 +186,19 @@ def _observe(
         for picture in pictures:
             for name, values in zip(names, session.run(picture)[-len(names) :], strict=True):
                 node = readers.get(name)
-                tallies[name].add(values, node and graph.step(node), node and graph.ends(node))
+                tallies[name].add(
+                    values, node and graph.step(node), node and graph.ends(node), node and _floor(node, graph)
+                )
     return {name: tally.seen() for name, tally in tallies.items()}
+
+
+def _floor(node: NodeProto, graph: Graph) -> float | None:
+    """From where down nothing is lost by clipping: a SiLU gives next to nothing far below 0, so that `int8_static` ends
+    ranges there. None where something else reads the tensor, or the range ends before the SiLU's lowest value."""
+    read = [reader for back in graph.consumers[node.output[0]] for reader in graph.consumers[back.output[0]]]
+    ends = graph.ends(node)
+    silu = sorted(reader.op_type for reader in read) == ["Mul", "Sigmoid"]
+    return ends[0] if silu and ends and ends[0] <= SILU_LOWEST else None
 
 
 def _with_outputs(net: ModelProto, tensors: list[str], out: Path) -> Path:
@@ -214,14 +226,17 @@ class _Tally:
         self.clipped = self.size = 0
         self.levels: NDArray[np.int64] | None = None
 
-    def add(self, values: Floats, step: float | None, ends: tuple[float, float] | None) -> None:
+    def add(
+        self, values: Floats, step: float | None, ends: tuple[float, float] | None, floor: float | None = None
+    ) -> None:
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         if step is None or ends is None or not np.isfinite(step) or not step > 0:
             return
         low, high = ends
         self.size += values.size
         margin = BEYOND * (high - low)
-        self.clipped += int(((values < low - margin) | (values > high + margin)).sum())
+        below = values < low - margin if floor is None else np.False_
+        self.clipped += int((below | (values > high + margin)).sum())
         level = np.clip(np.nan_to_num((values - low) / step), 0, 255).round().astype(np.uint8)
         counts = np.bincount(level.reshape(-1), minlength=256)
         self.levels = counts if self.levels is None else self.levels + counts
