@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.calibration import training_pictures
+from secateur.calibration import few_pictures, training_pictures
 from secateur.datasets.shapes import Shapes
 from secateur.edge.letterbox import letterbox, read_picture
 from tests.conftest import no_progress
@@ -49,3 +49,13 @@ def test_a_picture_comes_as_one_batch_of_fractions(data: Path) -> None:
     assert image.shape == (1, 3, 96, 96)
     assert image.dtype == np.float32
     assert 0 <= image.min() < image.max() <= 1
+
+
+def test_few_pictures_to_score_on_are_training_pictures_with_their_labels(data: Path, tmp_path: Path) -> None:
+    few = few_pictures(data, 4, 0, tmp_path / "few")
+
+    train = {path.resolve() for path in (data / "images" / "train").iterdir()}
+    seen = [path.resolve() for path in (few.parent / "images" / "val").iterdir()]
+    assert len(seen) == 4
+    assert set(seen) <= train
+    assert len(list((few.parent / "labels" / "val").iterdir())) == 4

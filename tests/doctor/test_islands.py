@@ -39,14 +39,28 @@ def test_silus_in_float_are_the_reason_and_int8_static_is_the_remedy(convolution
     assert "quantization=int8_static" in first.remedy
 
 
-def test_a_net_that_is_quantized_as_it_should_be_has_no_float_but_what_there_is_no_kernel_for(
-    int8_onnx: Path, tmp_path: Path
-) -> None:
+def test_a_net_that_is_quantized_as_it_should_be_has_no_float_between(int8_onnx: Path, tmp_path: Path) -> None:
     found, told = examined(int8_onnx, tmp_path)
 
-    assert [(fallback.operator, fallback.count) for fallback in found.fallbacks] == [("ConvTranspose", 1)]
-    assert found.islands == 1
-    assert {finding.check for finding in told} <= {"float_only"}
+    assert found.fallbacks == ()
+    assert found.islands == 0
+    assert told == []
+
+
+def test_an_operator_without_a_kernel_on_integers_is_told_apart() -> None:
+    graph, profiled = drawn(
+        ("QLinearConv", "picture", "a"),
+        ("DequantizeLinear", "a", "x"),
+        ("ConvTranspose", "x", "y"),
+        ("QuantizeLinear", "y", "b"),
+        ("QLinearConv", "b", "c"),
+    )
+
+    (finding,) = findings(conversions(graph, profiled), graph)
+
+    assert finding.check == "float_only"
+    assert finding.text.startswith("1 ConvTranspose (1.0 ms) in float")
+    assert "quantization=int8_static" in finding.remedy
 
 
 def test_the_same_net_as_signed_or_not_dequantizes_less_than_one_with_silus_in_float(
