@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.errors import ExportError
 from secateur.examination import ModelFile
+from secateur.quantizers._graph import INTEGER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 TO_INT, TO_FLOAT = "QuantizeLinear", "DequantizeLinear"
-INTEGER = frozenset({TO_INT, TO_FLOAT, "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"})
 RESHAPING = frozenset({"Reshape", "Transpose", "Split", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 USUAL_SIDES = (1, 3)  # batch and channels, where a file leaves them open
 USUAL_IMGSZ = 640

@@ -16,6 +16,7 @@ import numpy as np
 
 from secateur.doctor.graph import RESHAPING, TO_FLOAT, TO_INT, Graph
 from secateur.examination import Finding, TensorRange
+from secateur.quantizers._ranges import SILU_LOWEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,6 @@ CROWDED = 0.99  # share of the values on which levels are counted
 CROWD = 2  # levels: where no more hold that share, the scale is too coarse
 BEYOND = 0.05  # of the distance of the ends: by as much a value lies outside that counts as clipped
 CLIPPED = 0.01  # share of the values that is told
-SILU_LOWEST = -1.278465  # where a SiLU is lowest: from there down it rises towards 0
 BOUNDED = {"Sigmoid": 1.0, "Softmax": 1.0}  # how wide what they give is
 
 
