@@ -148,6 +148,10 @@ class Session(Protocol):
     """An opened model file, ready to run."""
 
     input_shape: tuple[int, ...]
+    """(batch, 3, height, width)."""
+
+    metadata: Mapping[str, str]
+    """What the file says of itself, under Ultralytics' keys (task, names, imgsz, …); empty where it says nothing."""
 
     def run(self, image: Image) -> Sequence[NDArray[Any]]:
         """The raw outputs for one picture."""
@@ -157,6 +161,8 @@ class Runtime(Protocol):
     """What runs a model file on the device."""
 
     name: ClassVar[str]
+    quantizations: ClassVar[tuple[str, ...]]
+    """Names of the quantizations whose files it runs; none: all of them."""
 
     @property
     def threads(self) -> int:
@@ -171,6 +177,14 @@ class Runtime(Protocol):
 
     def open(self, model: Path) -> Session:
         """Loads a model file; raises ExportError where it cannot be run."""
+
+
+@runtime_checkable
+class ConvertingRuntime(Protocol):
+    """A runtime that does not read ONNX, but a format of its own."""
+
+    def convert(self, model: Path, out: Path) -> None:
+        """Writes the folder `out`, which `open` takes, made of an ONNX file; raises ExportError."""
 
 
 class Quantizer(Protocol):

@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +37,7 @@ class Onnxruntime:
     """
 
     name: ClassVar[str] = "onnxruntime"
+    quantizations: ClassVar[tuple[str, ...]] = ()
     threads: int = 2
     provider: str = "CPUExecutionProvider"
     round_to: int = 8
@@ -107,6 +108,7 @@ class OnnxSession:
         self._session = session
         self._input = session.get_inputs()[0]
         self.input_shape: tuple[int, ...] = tuple(self._input.shape)
+        self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
 
     def run(self, image: Image) -> Sequence[NDArray[np.float32]]:
         outputs: Sequence[NDArray[np.float32]] = self._session.run(None, {self._input.name: image})
