@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from secateur.errors import ExportError
 from secateur.examination import NodeTime, Profile
+from secateur.intake import shape_of
 from secateur.processor import usable_cores
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Onnxruntime:
 
     name: ClassVar[str] = "onnxruntime"
     quantizations: ClassVar[tuple[str, ...]] = ()
+    any_shape: ClassVar[bool] = True
     threads: int = 2
     provider: str = "CPUExecutionProvider"
     round_to: int = 8
@@ -107,8 +109,8 @@ class OnnxSession:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._input = session.get_inputs()[0]
-        self.input_shape: tuple[int, ...] = tuple(self._input.shape)
         self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        self.input_shape = shape_of(self._input.shape, self.metadata)
 
     def run(self, image: Image) -> Sequence[NDArray[np.float32]]:
         outputs: Sequence[NDArray[np.float32]] = self._session.run(None, {self._input.name: image})
