@@ -1,0 +1,119 @@
+"""What a device finds out about a bundle: whether its files give here what they should, and how fast they are."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from secateur import __version__
+from secateur.edge import bench
+from secateur.edge.bundle import Bundle
+from secateur.edge.fingerprint import fingerprint
+from secateur.edge.letterbox import letterbox, read_picture
+from secateur.edge.selftest import EXPECTED, Expected, check
+from secateur.errors import ExportError, SpecError
+from secateur.manifest import FORMAT, DeviceReport, OnDevice, Timed
+from secateur.specs import Benchmark
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from secateur.ports import Image, Progress
+
+LIBRARIES = ("numpy", "pillow", "msgspec")
+ROUNDS = 5
+MEASURED = 0.5  # share of a file's time that is measured; in the rest it is opened and warmed up
+LEAST_SECONDS = 0.05  # of a measurement
+
+
+def measured(bundle: Bundle, seconds: float, progress: Progress) -> DeviceReport:
+    """The self-test, then the latencies, unless a file failed; raises ExportError where one does not run at all."""
+    report = tested(bundle)
+    return report if report.faults else timed(bundle, report, seconds, progress)
+
+
+def tested(bundle: Bundle) -> DeviceReport:
+    """Runs each file on the samples; raises ExportError where one cannot be opened here."""
+    expected, pictures, classes = _expected(bundle), _pictures(bundle), len(bundle.manifest.names)
+    models = {}
+    for name, packed in bundle.manifest.by_name.items():
+        session = bundle.runtime(name).open(bundle.model(name))
+        models[name] = OnDevice(packed.runtime, check(session, pictures, classes, expected[name]), None)
+    return _report(bundle, models)
+
+
+def timed(bundle: Bundle, report: DeviceReport, seconds: float, progress: Progress) -> DeviceReport:
+    """The same report with the latency of each file, measured in about so many seconds; raises ExportError."""
+    plan = planned(seconds, len(report.models))
+    models = {name: bundle.model(name) for name in report.models}
+    runtime = bundle.runtime(bundle.manifest.selected)
+    found = bench.compare(
+        models, bundle.manifest.reference, runtime, plan.rounds, plan.seconds, plan.warmup_seconds, progress
+    )
+    latencies = {name: msgspec.convert(latency, Timed, from_attributes=True) for name, latency in found.items()}
+    return replace(report, models={name: replace(report.models[name], latency=latencies[name]) for name in latencies})
+
+
+def planned(seconds: float, files: int) -> Benchmark:
+    """Rounds that take about so long for so many files."""
+    share = seconds / (ROUNDS * files)
+    return Benchmark(ROUNDS, max(share * MEASURED, LEAST_SECONDS), share * (1 - MEASURED) / bench.WINDOWS)
+
+
+def _expected(bundle: Bundle) -> dict[str, Expected]:
+    """By model; raises ExportError where it is not told for each of them, and each of the samples."""
+    path = bundle.folder / EXPECTED
+    try:
+        expected = msgspec.json.decode(path.read_bytes(), type=dict[str, Expected])
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise ExportError(f"{path} is damaged: {error}") from error
+    pictures = len(bundle.manifest.samples)
+    if set(expected) != set(bundle.manifest.by_name) or any(len(of.pictures) != pictures for of in expected.values()):
+        raise ExportError(f"{path} tells of other models or samples than the manifest; get the bundle anew")
+    return expected
+
+
+def _pictures(bundle: Bundle) -> list[Image]:
+    paths = [bundle.folder / name for name in bundle.manifest.samples]
+    return [letterbox(read_picture(path), bundle.manifest.imgsz) for path in paths]
+
+
+def _report(bundle: Bundle, models: dict[str, OnDevice]) -> DeviceReport:
+    manifest = bundle.manifest
+    return DeviceReport(
+        format=FORMAT,
+        secateur=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        run_id=manifest.run.id,
+        bundle=bundle.digest,
+        device=fingerprint(),
+        versions={"python": platform.python_version()} | {library: version(library) for library in LIBRARIES},
+        selected=manifest.selected,
+        reference=manifest.reference,
+        imgsz=manifest.imgsz,
+        models=models,
+    )
+
+
+# ---- device.json ---------------------------------------------------------------------------------
+
+
+def check_place(path: Path) -> None:
+    """Raises SpecError where no file can be written, before minutes are spent."""
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise SpecError(f"--json: cannot write {path}; name a file in a folder that there is")
+
+
+def write(report: DeviceReport, path: Path) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+
+
+def refuse_faults(report: DeviceReport) -> None:
+    """Raises ExportError where a file must not be used on this device."""
+    for name, fault in report.faults.items():
+        raise ExportError(f"{name} does not give on this device what it should: {fault}; do not use it here")
