@@ -332,6 +332,8 @@ def _candidate_metrics(group: str, candidate: Mapping[str, Any]) -> dict[str, fl
         f"{group}/speedup_low": candidate["speedup"]["low"],
         f"{group}/speedup_high": candidate["speedup"]["high"],
         f"{group}/size_mb": candidate["size_bytes"] / 1e6,
+        **{f"{group}/{name}": candidate.get(name) for name in ("images_per_second", "load_seconds", "peak_memory_mb")},
+        f"{group}/end_to_end_ms_p50": (candidate.get("end_to_end_ms") or {}).get("p50"),
     }
 
 

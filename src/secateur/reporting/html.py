@@ -43,6 +43,8 @@ def render(report: RunReport) -> str:
             dataset=summary.flatten(report.dataset or {}),
             change_method=summary.change_method(report),
             latency_method=summary.latency_method(report),
+            end_to_end_method=summary.end_to_end_method(report),
+            whole={c.name: table.whole(c, c.latency.end_to_end) for c in report.candidates if c.latency.end_to_end},
             minutes=f"{report.seconds / 60:.0f} min" if report.seconds >= 120 else f"{report.seconds:.0f} s",
         )
     )

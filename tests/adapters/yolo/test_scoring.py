@@ -5,10 +5,10 @@ import pytest
 import ultralytics
 
 from secateur.adapters.yolo.door import Yolo
-from secateur.adapters.yolo.scoring import task_of
 from secateur.bootstrap import mean_average_precisions
 from secateur.matches import Evaluation
 from secateur.results import Accuracy
+from secateur.runtimes.onnxruntime import Onnxruntime
 from tests.conftest import IMGSZ, no_progress
 
 
@@ -31,7 +31,7 @@ def score(scored: Evaluation) -> Accuracy:
 
 @pytest.fixture(scope="module")
 def of_file(yolo: Yolo, exported: Path, easy_shapes: Path) -> Evaluation:
-    return yolo.evaluate(exported, easy_shapes, IMGSZ, no_progress)
+    return yolo.evaluate(Onnxruntime().open(exported), easy_shapes, IMGSZ, no_progress)
 
 
 def test_a_checkpoint_and_its_onnx_file_score_the_same(of_file: Evaluation, score: Accuracy) -> None:
@@ -86,6 +86,11 @@ def test_progress_ends_at_its_total(yolo: Yolo, detect_checkpoint: Path, easy_sh
     assert batches == [(1, 1)]  # 16 pictures are one batch
 
 
-def test_the_task_is_read_from_checkpoints_and_files(detect_checkpoint: Path, exported: Path) -> None:
-    assert task_of(detect_checkpoint) == "detect"
-    assert task_of(exported) == "segment"
+def test_a_detectors_file_has_no_mask_score_either(
+    yolo: Yolo, detect_checkpoint: Path, easy_shapes: Path, tmp_path: Path
+) -> None:
+    yolo.export_onnx(detect_checkpoint, IMGSZ, tmp_path / "model.onnx")
+
+    score = yolo.evaluate(Onnxruntime().open(tmp_path / "model.onnx"), easy_shapes, IMGSZ, no_progress).accuracy
+
+    assert (score.mask_map50_95, score.images) == (None, 16)
