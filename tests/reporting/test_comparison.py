@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,25 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
     write(RunReport("x", "x", "failed", 1.0, {}, {}, None, "secateur run", error="no pictures"), tmp_path)
 
     assert "x failed: no pictures" in text(comparison(find([tmp_path])))
+
+
+def test_runs_of_two_devices_stand_in_two_tables(tmp_path: Path) -> None:
+    here = finished()
+    assert here.fingerprint
+    write(here, tmp_path / "a")
+    write(replace(here, fingerprint=replace(here.fingerprint, processor="Cortex-A76")), tmp_path / "b")
+
+    shown = text(comparison(find([tmp_path])))
+
+    assert shown.count("speed-up") == 2
+    assert "Cortex-A76, 2 cores" in shown
+
+
+def test_runs_of_one_device_stand_in_one_table(tmp_path: Path) -> None:
+    write(finished(), tmp_path / "a")
+    write(finished(), tmp_path / "b")
+
+    assert text(comparison(find([tmp_path]))).count("speed-up") == 1
 
 
 def write(report: RunReport, folder: Path) -> None:
