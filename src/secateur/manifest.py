@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from secateur.results import Accuracy, AccuracyChange, Fingerprint, Interval, Percentiles
+from secateur.results import Accuracy, AccuracyChange, EndToEnd, Fingerprint, Interval, Percentiles
 
 FORMAT = 1
 """Of `manifest.json` and of what a device writes; raised when older versions would misread either."""
@@ -38,16 +38,18 @@ class Listed:
 
 @dataclass(frozen=True)
 class Timed:
-    """A latency, as it was measured where the fingerprint beside it says."""
+    """A latency, of the device whose fingerprint stands beside it; what older reports do not tell is None."""
 
     ms: Percentiles
     speedup: Interval
     rounds: int
     runtime_version: str
     threads: int
+    batch: int = 1
     images_per_second: float | None = None
     load_seconds: float | None = None
     peak_memory_mb: float | None = None
+    end_to_end: EndToEnd | None = None
 
 
 @dataclass(frozen=True)

@@ -131,12 +131,25 @@ def _packed(candidate: Report, report: Report, file: str) -> Packed:
         macs=candidate["macs"],
         accuracy=msgspec.convert(candidate, Accuracy),
         accuracy_change=msgspec.convert(changes, AccuracyChange) if changes["box_map50_95"] else None,
-        latency=msgspec.convert(candidate | {"ms": candidate["latency_ms"]}, Timed),
+        latency=_timed(candidate),
     )
 
 
 def _runtime_fields(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in spec["runtime"].items() if key != "name"}
+    """As the run set it; the unpruned FP32, which runs in ONNX Runtime always, has as many threads as the others."""
+    own = spec["runtime"]
+    if name != own["name"]:
+        return {"threads": own["threads"]}
+    return {key: value for key, value in own.items() if key != "name"}
+
+
+def _timed(candidate: Report) -> Timed:
+    """`report.json` tells it in one row with all that is known of the candidate; whole predictions need not be timed."""
+    whole = None
+    if candidate.get("end_to_end_ms"):
+        whole = {name: candidate[name] for name in ("preprocess_ms", "postprocess_ms")}
+        whole |= {"ms": candidate["end_to_end_ms"], "speedup": candidate["end_to_end_speedup"]}
+    return msgspec.convert(candidate | {"ms": candidate["latency_ms"], "end_to_end": whole}, Timed)
 
 
 def _manifest(

@@ -49,6 +49,11 @@ class Bundle:
         """The file, or folder, that the model's runtime opens."""
         return self.folder / self.packed(name).file
 
+    @property
+    def samples(self) -> list[Path]:
+        """The pictures of the self-test."""
+        return [self.folder / name for name in self.manifest.samples]
+
     def runtime(self, name: str) -> Runtime:
         """What runs the model, set as it was measured; raises SpecError where this version knows none such."""
         packed = self.packed(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from secateur import __version__
-from secateur.edge import bench
+from secateur.edge.bench import Contender, compare
 from secateur.edge.bundle import Bundle
 from secateur.edge.fingerprint import fingerprint
 from secateur.edge.letterbox import letterbox, read_picture
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("numpy", "pillow", "msgspec")
 ROUNDS = 5
-MEASURED = 0.5  # share of a file's time that is measured; in the rest it is opened and warmed up
+MEASURED, WARMING = 0.4, 0.05  # shares of a file's time in a round: of its passes, of a window of warming up
 LEAST_SECONDS = 0.05  # of a measurement
 
 
@@ -49,20 +49,18 @@ def tested(bundle: Bundle) -> DeviceReport:
 
 def timed(bundle: Bundle, report: DeviceReport, seconds: float, progress: Progress) -> DeviceReport:
     """The same report with the latency of each file, measured in about so many seconds; raises ExportError."""
-    plan = planned(seconds, len(report.models))
-    models = {name: bundle.model(name) for name in report.models}
-    runtime = bundle.runtime(bundle.manifest.selected)
-    found = bench.compare(
-        models, bundle.manifest.reference, runtime, plan.rounds, plan.seconds, plan.warmup_seconds, progress
-    )
+    contenders = {name: Contender(bundle.model(name), bundle.runtime(name)) for name in report.models}
+    plan = planned(seconds, len(contenders))
+    found = compare(contenders, bundle.manifest.reference, plan, progress, bundle.samples)
     latencies = {name: msgspec.convert(latency, Timed, from_attributes=True) for name, latency in found.items()}
     return replace(report, models={name: replace(report.models[name], latency=latencies[name]) for name in latencies})
 
 
 def planned(seconds: float, files: int) -> Benchmark:
-    """Rounds that take about so long for so many files."""
+    """Rounds that take about so long for so many files: each is opened, warmed up, and measured with passes for so many
+    seconds and with predictions for half as many."""
     share = seconds / (ROUNDS * files)
-    return Benchmark(ROUNDS, max(share * MEASURED, LEAST_SECONDS), share * (1 - MEASURED) / bench.WINDOWS)
+    return Benchmark(ROUNDS, max(MEASURED * share, LEAST_SECONDS), WARMING * share)
 
 
 def _expected(bundle: Bundle) -> dict[str, Expected]:
@@ -79,8 +77,7 @@ def _expected(bundle: Bundle) -> dict[str, Expected]:
 
 
 def _pictures(bundle: Bundle) -> list[Image]:
-    paths = [bundle.folder / name for name in bundle.manifest.samples]
-    return [letterbox(read_picture(path), bundle.manifest.imgsz) for path in paths]
+    return [letterbox(read_picture(path), bundle.manifest.imgsz) for path in bundle.samples]
 
 
 def _report(bundle: Bundle, models: dict[str, OnDevice]) -> DeviceReport:

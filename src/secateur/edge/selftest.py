@@ -27,7 +27,7 @@ EXPECTED = f"{SAMPLES}/expected.json"
 HIGHEST, EVEN = 16, 16  # positions of each part that are taken along
 COORDINATES = 4  # of a box, before its class scores
 LEAST_SPREAD = 0.01  # of a part: where next to nothing is found, a score of 0.001 is as good as one of 0.002
-FLOAT_ALLOWED, INT8_ALLOWED = 0.05, 0.3  # see docs/bundle.md for how they were chosen
+FLOAT_ALLOWED, INT8_ALLOWED = 0.05, 0.2  # see docs/bundle.md for how they were chosen
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,22 @@ class Expected:
 
 def expect(session: Session, pictures: Sequence[Image], classes: int, quantization: str) -> Expected:
     """What the file gives here and now."""
-    outputs = [parts(session.run(picture), classes) for picture in pictures]
+    outputs = _given(session, pictures, classes)
     allowed = INT8_ALLOWED if quantization.startswith(("int8", "nncf")) else FLOAT_ALLOWED
     return Expected(allowed, tuple(_sketches(of_picture) for of_picture in outputs))
 
 
 def check(session: Session, pictures: Sequence[Image], classes: int, expected: Expected) -> Check:
     """Compares it with what is expected of the same pictures."""
-    given = [parts(session.run(picture), classes) for picture in pictures]
+    given = _given(session, pictures, classes)
     names = sorted({name for sketches in expected.pictures for name in sketches})
     return Check({name: _deviation(name, given, expected.pictures) for name in names}, expected.allowed)
+
+
+def _given(session: Session, pictures: Sequence[Image], classes: int) -> list[dict[str, Floats]]:
+    """A file that takes several pictures at once gets the same one several times; the first answer counts."""
+    batch = session.input_shape[0]
+    return [parts(session.run(np.repeat(picture, batch, axis=0)), classes) for picture in pictures]
 
 
 def parts(outputs: Sequence[NDArray[Any]], classes: int) -> dict[str, Floats]:
