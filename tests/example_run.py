@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from secateur.manifest import Check, DeviceReport, OnDevice, Timed
 from secateur.reporting.summary import report_dict
-from secateur.results import Artifact, Candidate, RunReport
+from secateur.results import BASELINE, Artifact, Candidate, Fingerprint, Interval, Percentiles, RunReport
 from tests.example_report import detector
 
 IMGSZ, NAMES = 64, ("cat", "dog")
@@ -71,3 +72,28 @@ def net(seed: int) -> onnx.ModelProto:
     names = dict(enumerate(NAMES))
     helper.set_model_props(made, {"task": "detect", "names": str(names), "imgsz": str([IMGSZ, IMGSZ]), "stride": "8"})
     return made
+
+
+def device_report(p50: float = 80.0) -> DeviceReport:
+    """What a board found out about the bundle of that run."""
+    return DeviceReport(
+        format=1,
+        secateur="0.1.0",
+        created="2026-11-26T08:00:00+00:00",
+        run_id=ID,
+        bundle="ef" * 32,
+        device=Fingerprint("Raspberry Pi 5 Model B", "Cortex-A76", 4, ("asimddp",), "Linux 6.6 aarch64"),
+        versions={"python": "3.13.1"},
+        selected="pruned-int8_static",
+        reference=BASELINE,
+        imgsz=IMGSZ,
+        models={
+            "pruned-int8_static": OnDevice("onnxruntime", Check({"scores": 0.07}, 0.2), _timed(p50 / 2, 2.0)),
+            BASELINE: OnDevice("onnxruntime", Check({"scores": 0.001}, 0.05), _timed(p50, 1.0)),
+        },
+    )
+
+
+def _timed(p50: float, speedup: float) -> Timed:
+    ms, around = Percentiles(p50, p50 + 1, p50 + 2, p50 + 9), Interval(speedup, speedup - 0.1, speedup + 0.1)
+    return Timed(ms, around, 5, "1.32.0", 4, 1, 1000 / p50, 0.4, 120.0)

@@ -144,7 +144,7 @@ def _runtime_fields(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timed(candidate: Report) -> Timed:
-    """`report.json` tells it in one row with all that is known of the candidate; whole predictions need not be timed."""
+    """`report.json` tells it in one row with all else of the candidate; whole predictions need not be timed."""
     whole = None
     if candidate.get("end_to_end_ms"):
         whole = {name: candidate[name] for name in ("preprocess_ms", "postprocess_ms")}

@@ -115,16 +115,13 @@ def replay_device(path: Path, uri: str, experiment: str, outputs: Path) -> str:
     kept = _keep(path, folder / DEVICES / f"{report.slug}.json") if folder else None
     with _told_in_one_line(uri):
         client = _client(uri)
-        found = _run_of(client, _experiment_id(client, uri, experiment), report.run_id)
-        if not found and kept:
-            raise TrackingError(f"MLflow has no run {report.run_id}; {kept} is kept: secateur replay {folder}")
-        if not found:
-            raise TrackingError(
-                f"no run {report.run_id} in MLflow at {uri}, nor in {outputs}; give its place with --uri"
-            )
-        run = _Run(client, found)
-        run.log_device(report, path)
-    return run.id
+        found = _run_of(client, _experiment_id(client, uri, experiment), report.run_id, folder)
+        if found:
+            _Run(client, found).log_device(report, path)
+            return found
+    if kept:
+        raise TrackingError(f"MLflow has no run {report.run_id}; {kept} is kept: secateur replay {folder}")
+    raise TrackingError(f"no run {report.run_id} in MLflow at {uri}, nor in {outputs}; say where it is with --uri")
 
 
 def prepare(uri: str) -> None:
@@ -241,10 +238,15 @@ def _drop_others(uri: str, experiment: str, run_dir: Path, kept: str) -> None:
             client.delete_run(run.info.run_id)
 
 
-def _run_of(client: MlflowClient, experiment_id: str, run_id: str) -> str | None:
-    """The MLflow run whose folder is that run's; in the pattern an underscore stands for any letter, so look again."""
-    found = client.search_runs([experiment_id], f"tags.run_dir LIKE {json.dumps(f'%/{run_id}')}")
-    return next((run.info.run_id for run in found if run.data.tags["run_dir"].endswith(f"/{run_id}")), None)
+def _run_of(client: MlflowClient, experiment_id: str, run_id: str, folder: Path | None) -> str | None:
+    """The MLflow run whose folder is this one, or where it is not known, is called so."""
+    name = f"/{run_id}"
+    alike = client.search_runs([experiment_id], f"tags.run_dir LIKE {json.dumps(f'%{name}')}")
+    places = {run.data.tags["run_dir"]: run.info.run_id for run in reversed(alike)}  # the newest of a place last
+    if folder and _folder(folder) in places:
+        return places[_folder(folder)]
+    # in the pattern above an underscore stands for any letter
+    return next((found for place, found in reversed(places.items()) if place.endswith(name)), None)
 
 
 def _keep(path: Path, target: Path) -> Path:

@@ -74,6 +74,8 @@ def opened(place: Path) -> Iterator[Bundle]:
         with TemporaryDirectory(prefix="secateur-") as folder:
             _unpack(place, Path(folder))
             yield _checked(Path(folder))
+    elif not place.exists():
+        raise ExportError(f"no bundle {place} is there")
     else:
         raise ExportError(f"{place} is no bundle: neither a folder nor a .zip; make one: secateur bundle")
 
