@@ -47,19 +47,28 @@ def read_picture(path: Path) -> Pixels:
 
 def place(height: int, width: int, imgsz: int) -> Placement:
     """The largest centred place of a picture in a square of `imgsz`; an odd pixel of padding goes below or right."""
-    scale = min(imgsz / height, imgsz / width)
+    return place_in(height, width, imgsz, imgsz)
+
+
+def place_in(height: int, width: int, rows: int, columns: int) -> Placement:
+    """The same in a rectangle."""
+    scale = min(rows / height, columns / width)
     inner_height, inner_width = max(round(height * scale), 1), max(round(width * scale), 1)
     return Placement(
-        top=(imgsz - inner_height) // 2, left=(imgsz - inner_width) // 2, height=inner_height, width=inner_width
+        top=(rows - inner_height) // 2, left=(columns - inner_width) // 2, height=inner_height, width=inner_width
     )
 
 
 def letterbox(pixels: Pixels, imgsz: int) -> Image:
     """(1, 3, imgsz, imgsz), RGB, 0–1."""
-    at = place(pixels.shape[0], pixels.shape[1], imgsz)
-    square = np.full((imgsz, imgsz, 3), GREY, np.float32)
-    square[at.top : at.top + at.height, at.left : at.left + at.width] = resize(pixels, at.height, at.width)
-    return np.ascontiguousarray(square.transpose(2, 0, 1)[None] / np.float32(255))
+    return fit(pixels, place(pixels.shape[0], pixels.shape[1], imgsz), imgsz, imgsz)
+
+
+def fit(pixels: Pixels, at: Placement, rows: int, columns: int) -> Image:
+    """(1, 3, rows, columns), RGB, 0–1: the picture scaled to its place, grey around it."""
+    whole = np.full((rows, columns, 3), GREY, np.float32)
+    whole[at.top : at.top + at.height, at.left : at.left + at.width] = resize(pixels, at.height, at.width)
+    return np.ascontiguousarray(whole.transpose(2, 0, 1)[None] / np.float32(255))
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Floats:
