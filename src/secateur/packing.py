@@ -19,7 +19,8 @@ import msgspec
 from secateur import __version__
 from secateur.datasets.shapes import Shapes, draw
 from secateur.edge.bundle import MANIFEST, Bundle, digest, opened, runtime
-from secateur.edge.letterbox import letterbox, read_picture
+from secateur.edge.letterbox import read_picture
+from secateur.edge.predictor import open_predictor
 from secateur.edge.selftest import EXPECTED, Expected, expect
 from secateur.errors import ExportError, SpecError
 from secateur.manifest import FORMAT, MODELS, SAMPLES, Listed, Manifest, Packed, Source, Timed
@@ -222,12 +223,12 @@ def _take_along(samples: Path, folder: Path) -> tuple[str, ...]:
 
 def _expected(folder: Path, manifest: Manifest) -> dict[str, Expected]:
     """What each file gives on this machine, in the runtime that it is bundled for."""
-    pixels = [read_picture(folder / name) for name in manifest.samples]
-    pictures = [letterbox(each, manifest.imgsz) for each in pixels]
+    pictures = [read_picture(folder / name) for name in manifest.samples]
     found = {}
     for model in manifest.models:
-        session = runtime(model.runtime, model.runtime_fields).open(folder / model.file)
-        found[model.name] = expect(session, pictures, len(manifest.names), model.quantization)
+        opens = runtime(model.runtime, model.runtime_fields)
+        predictor = open_predictor(folder / model.file, opens, names=manifest.names)
+        found[model.name] = expect(predictor, pictures, model.quantization)
     return found
 
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from secateur.edge.predictor import Predictor
 from secateur.edge.selftest import Expected, check, expect
 from secateur.errors import ExportError
 
 Outputs = list[NDArray[np.float32]]
 
 SHAPE = (1, 3, 64, 64)
-CLASSES = 2
-PICTURES = [np.random.default_rng(number).random(SHAPE, np.float32) for number in range(3)]
+NAMES = ("cat", "dog")
+PICTURES = [np.random.default_rng(number).integers(256, size=(64, 64, 3), dtype=np.uint8) for number in range(3)]
 
 
 class Session:
@@ -32,14 +33,18 @@ class Session:
         return self._spoil([np.concatenate([boxes, scores, coefficients], axis=1), prototypes])
 
 
+def predictor(spoil: Callable[[Outputs], Outputs] = lambda outputs: outputs) -> Predictor:
+    return Predictor(Session(spoil), NAMES)
+
+
 def expected(quantization: str = "fp32") -> Expected:
     """As it comes out of a bundle."""
-    made = expect(Session(), PICTURES, CLASSES, quantization)
+    made = expect(predictor(), PICTURES, quantization)
     return msgspec.json.decode(msgspec.json.encode(made), type=Expected)
 
 
 def deviations(spoil: Callable[[Outputs], Outputs], quantization: str = "fp32") -> dict[str, float | None]:
-    return check(Session(spoil), PICTURES, CLASSES, expected(quantization)).deviations
+    return check(predictor(spoil), PICTURES, expected(quantization)).deviations
 
 
 def scaled(part: slice, by: float) -> Callable[[Outputs], Outputs]:
@@ -51,7 +56,7 @@ def scaled(part: slice, by: float) -> Callable[[Outputs], Outputs]:
 
 
 def test_a_device_that_gives_the_same_passes() -> None:
-    found = check(Session(), PICTURES, CLASSES, expected())
+    found = check(predictor(), PICTURES, expected())
 
     assert set(found.deviations) == {"boxes", "scores", "coefficients", "prototypes"}
     assert max(value for value in found.deviations.values() if value is not None) < 0.001
@@ -82,15 +87,15 @@ def test_rounding_as_int8_kernels_do_it_passes_there_and_not_in_float() -> None:
     def rounded(outputs: Outputs) -> Outputs:
         return [np.round(output * 8) / 8 for output in outputs]
 
-    assert check(Session(rounded), PICTURES, CLASSES, expected("int8_static")).fault is None
-    fault = check(Session(rounded), PICTURES, CLASSES, expected("fp32")).fault
+    assert check(predictor(rounded), PICTURES, expected("int8_static")).fault is None
+    fault = check(predictor(rounded), PICTURES, expected("fp32")).fault
     assert fault is not None
     assert fault.endswith("of their spread, more than 0.05")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_no_number_fails(bad: float) -> None:
-    found = check(Session(scaled(slice(4, 6), bad)), PICTURES, CLASSES, expected())
+    found = check(predictor(scaled(slice(4, 6), bad)), PICTURES, expected())
 
     assert found.fault == "its scores are not finite, or of another shape"
 
@@ -105,21 +110,21 @@ def test_where_next_to_nothing_is_found_trifles_do_not_count() -> None:
         outputs[0][:, 4:6] *= 1e-4
         return outputs
 
-    faint_expected = expect(Session(faint), PICTURES, CLASSES, "fp32")
+    faint_expected = expect(predictor(faint), PICTURES, "fp32")
 
-    assert check(Session(scaled(slice(4, 6), 3e-4)), PICTURES, CLASSES, faint_expected).fault is None
+    assert check(predictor(scaled(slice(4, 6), 3e-4)), PICTURES, faint_expected).fault is None
 
 
 def test_a_head_that_suppresses_boxes_itself_is_known_by_its_scores_in_any_order() -> None:
     def suppressed(outputs: Outputs) -> Outputs:
-        return [outputs[0].transpose(0, 2, 1)[:, :300]]
+        return [outputs[0].transpose(0, 2, 1)[:, :300, :6]]
 
     def shuffled(outputs: Outputs) -> Outputs:
         return [suppressed(outputs)[0][:, ::-1]]
 
-    wanted = expect(Session(suppressed), PICTURES, CLASSES, "fp32")
+    wanted = expect(predictor(suppressed), PICTURES, "fp32")
 
-    found = check(Session(shuffled), PICTURES, CLASSES, wanted)
+    found = check(predictor(shuffled), PICTURES, wanted)
     assert list(found.deviations) == ["scores"]
     assert found.fault is None
 
@@ -128,12 +133,12 @@ def test_a_file_that_takes_several_pictures_at_once_is_tested_too() -> None:
     session = Session()
     session.input_shape = (4, *SHAPE[1:])
 
-    assert check(session, PICTURES, CLASSES, expected()).fault is None
+    assert check(Predictor(session, NAMES), PICTURES, expected()).fault is None
 
 
 def test_what_is_no_yolo_is_told() -> None:
-    with pytest.raises(ExportError, match=r"output0 is \(1, 6, 32, 64\), not the \(1, numbers, boxes\) of a YOLO"):
-        expect(Session(lambda outputs: outputs[1:]), PICTURES, CLASSES, "fp32")
+    with pytest.raises(ExportError, match=r"the model gives \[\(1, 6, 32, 64\)\], nothing that a YOLO gives"):
+        expect(predictor(lambda outputs: outputs[1:]), PICTURES, "fp32")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +151,7 @@ def test_what_is_no_yolo_is_told() -> None:
     ],
 )
 def test_expectations_that_do_not_fit_their_shape_are_refused(sketch: dict[str, Any]) -> None:
-    plain = {"allowed": 0.1, "pictures": [{"scores": sketch}]}
+    plain = {"allowed": 0.1, "pictures": [{"parts": {"scores": sketch}, "found": []}]}
 
     with pytest.raises(msgspec.ValidationError, match="a sketch has "):
         msgspec.convert(plain, Expected)

@@ -14,7 +14,8 @@ from secateur import __version__
 from secateur.edge.bench import Contender, compare
 from secateur.edge.bundle import Bundle
 from secateur.edge.fingerprint import fingerprint
-from secateur.edge.letterbox import letterbox, read_picture
+from secateur.edge.letterbox import read_picture
+from secateur.edge.predictor import open_predictor
 from secateur.edge.selftest import EXPECTED, Expected, check
 from secateur.errors import ExportError, SpecError
 from secateur.manifest import FORMAT, DeviceReport, OnDevice, Timed
@@ -23,7 +24,7 @@ from secateur.specs import Benchmark
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from secateur.ports import Image, Progress
+    from secateur.ports import Progress
 
 LIBRARIES = ("numpy", "pillow", "msgspec")
 ROUNDS = 5
@@ -39,11 +40,11 @@ def measured(bundle: Bundle, seconds: float, progress: Progress) -> DeviceReport
 
 def tested(bundle: Bundle) -> DeviceReport:
     """Runs each file on the samples; raises ExportError where one cannot be opened here."""
-    expected, pictures, classes = _expected(bundle), _pictures(bundle), len(bundle.manifest.names)
+    expected, pictures = _expected(bundle), [read_picture(path) for path in bundle.samples]
     models = {}
     for name, packed in bundle.manifest.by_name.items():
-        session = bundle.runtime(name).open(bundle.model(name))
-        models[name] = OnDevice(packed.runtime, check(session, pictures, classes, expected[name]), None)
+        predictor = open_predictor(bundle.model(name), bundle.runtime(name), names=bundle.manifest.names)
+        models[name] = OnDevice(packed.runtime, check(predictor, pictures, expected[name]), None)
     return _report(bundle, models)
 
 
@@ -74,10 +75,6 @@ def _expected(bundle: Bundle) -> dict[str, Expected]:
     if set(expected) != set(bundle.manifest.by_name) or any(len(of.pictures) != pictures for of in expected.values()):
         raise ExportError(f"{path} tells of other models or samples than the manifest; get the bundle anew")
     return expected
-
-
-def _pictures(bundle: Bundle) -> list[Image]:
-    return [letterbox(read_picture(path), bundle.manifest.imgsz) for path in bundle.samples]
 
 
 def _report(bundle: Bundle, models: dict[str, OnDevice]) -> DeviceReport:
