@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from secateur.ports import Progress
 
 LIBRARIES = ("numpy", "pillow", "msgspec")
-ROUNDS = 5
+MOST_ROUNDS, LEAST_ROUNDS = 5, 2
+SECONDS_A_ROUND = 3.0  # of a file, below which rather fewer rounds are made: starting its process takes one
 MEASURED, WARMING = 0.4, 0.05  # shares of a file's time in a round: of its passes, of a window of warming up
 LEAST_SECONDS = 0.05  # of a measurement
 
@@ -60,8 +61,9 @@ def timed(bundle: Bundle, report: DeviceReport, seconds: float, progress: Progre
 def planned(seconds: float, files: int) -> Benchmark:
     """Rounds that take about so long for so many files: each is opened, warmed up, and measured with passes for so many
     seconds and with predictions for half as many."""
-    share = seconds / (ROUNDS * files)
-    return Benchmark(ROUNDS, max(MEASURED * share, LEAST_SECONDS), WARMING * share)
+    rounds = min(max(int(seconds / (files * SECONDS_A_ROUND)), LEAST_ROUNDS), MOST_ROUNDS)
+    share = seconds / (rounds * files)
+    return Benchmark(rounds, max(MEASURED * share, LEAST_SECONDS), WARMING * share)
 
 
 def _expected(bundle: Bundle) -> dict[str, Expected]:
