@@ -72,10 +72,10 @@ def _expected(bundle: Bundle) -> dict[str, Expected]:
     try:
         expected = msgspec.json.decode(path.read_bytes(), type=dict[str, Expected])
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
-        raise ExportError(f"{path} is damaged: {error}") from error
+        raise ExportError(f"{EXPECTED} of the bundle is damaged: {error}") from error
     pictures = len(bundle.manifest.samples)
     if set(expected) != set(bundle.manifest.by_name) or any(len(of.pictures) != pictures for of in expected.values()):
-        raise ExportError(f"{path} tells of other models or samples than the manifest; get the bundle anew")
+        raise ExportError(f"{EXPECTED} tells of other models or samples than the manifest; get the bundle anew")
     return expected
 
 

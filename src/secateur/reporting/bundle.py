@@ -28,7 +28,7 @@ Packed by secateur {manifest.secateur} from the run `{manifest.run.id}`, {manife
 ## On the device
 
     {_install(manifest)}
-    secateur bench .  --json device.json      # two minutes: are its outputs right here, and how fast is it here
+    secateur bench . --json device.json       # two minutes: are its outputs right here, and how fast is it here
     secateur predict . image.jpg
 
 in this folder, or with the .zip instead of the `.`. Neither torch nor a compiler is needed.
@@ -108,8 +108,9 @@ def device_tables(manifest: Manifest, report: DeviceReport) -> RenderableType:
 def _check_line(name: str, check: Check) -> Text:
     if check.fault:
         return Text(f"✗ {name}: {check.fault}", style="red")
-    told = ", ".join(f"{part} {deviation:.3f}" for part, deviation in check.deviations.items() if deviation is not None)
-    return Text(f"✓ {name} gives what it should (off by shares of the spread: {told}; allowed {check.allowed:g})")
+    off = max((deviation for deviation in check.deviations.values() if deviation is not None), default=0.0)
+    found = f", {check.expected - check.lost} of {check.expected} detections" if check.expected else ""
+    return Text(f"✓ {name} gives what it should: off by {off:.3f} of the spread, allowed {check.allowed:g}{found}")
 
 
 def _latencies(title: str, latencies: Mapping[str, Timed], report: DeviceReport) -> RenderableType:
