@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secateur.errors import SecateurError
+
+if TYPE_CHECKING:
+    from secateur.edge.coco import JsonArray
 
 OUTPUTS = Path("outputs")
 TRACKED = f"sqlite:///{OUTPUTS}/mlflow.db"
@@ -72,6 +77,51 @@ def doctor(
         typer.echo(as_text(found))
     else:
         Console(width=None if sys.stdout.isatty() else 140).print(tables(found))
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model file.")],
+    source: Annotated[str, typer.Argument(help="A picture, a folder of them, a video, or a camera: 0, /dev/video0.")],
+    out: Annotated[Path, typer.Option(help="Where the drawn pictures go.")] = OUTPUTS / "predict",
+    save: Annotated[bool, typer.Option(help="Draw them at all.")] = True,
+    json: Annotated[str | None, typer.Option(help="Write what was found into this file; -: to stdout.")] = None,
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Only what is surer than this.")] = 0.25,
+    iou: Annotated[float, typer.Option(min=0, max=1, help="Of two of a class that overlap more, the surer.")] = 0.7,
+    classes: Annotated[str | None, typer.Option(help="Only these, by name or number: person,dog.")] = None,
+    runtime: Annotated[str, typer.Option(help="What runs the file.")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass; 0: every core.")] = 2,
+) -> None:
+    """Look at pictures: boxes and masks, drawn and as JSON."""
+    from secateur import plugins
+    from secateur.edge.predict import predict as look
+    from secateur.edge.predictor import open_predictor
+
+    wanted = [name.strip() for name in classes.split(",")] if classes else []
+    opened = plugins.load("runtime", runtime)(threads=threads)
+    predictor = open_predictor(model, opened, confidence=confidence, iou=iou, classes=wanted)
+    with _json_array(json) as array:
+        tally = look(
+            predictor,
+            source,
+            out if save else None,
+            lambda seen: array.write(seen.as_plain(predictor.name)) if array else None,
+            lambda line: typer.echo(f"secateur: {line}", err=True),
+        )
+    where = f"; drawn into {out}" if save and tally.times else ""
+    typer.echo(f"{tally}{where}", err=json == "-")
+    raise typer.Exit(2 if tally.failed else 0)
+
+
+@contextmanager
+def _json_array(file: str | None) -> Iterator[JsonArray | None]:
+    from secateur.edge.coco import JsonArray
+
+    if file is None:
+        yield None
+        return
+    with nullcontext(sys.stdout) if file == "-" else Path(file).open("w") as stream, JsonArray(stream) as array:
+        yield array
 
 
 @app.command()

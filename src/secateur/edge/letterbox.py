@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL.Image import Image as Picture
 
     from secateur.ports import Image
 
@@ -37,14 +38,23 @@ class Placement:
 def read_picture(path: Path) -> Pixels:
     """(height, width, 3), RGB, turned upright as its EXIF data says; raises StageError where it does not decode."""
     from PIL import Image as Pictures
-    from PIL import ImageOps
 
     try:
         with Pictures.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            return _rgb(picture)
     # Pillow raises SyntaxError for some broken PNGs; Ultralytics, where it is loaded, makes `open` look for a plugin
-    except (OSError, SyntaxError, ValueError, ImportError) as error:
+    except (OSError, SyntaxError, ValueError, ImportError, Pictures.DecompressionBombError) as error:
         raise StageError(f"cannot read the picture {path} ({error}); mend it or leave it out") from error
+
+
+def _rgb(picture: Picture) -> Pixels:
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I"):  # Pillow cuts 16 bits at 255 instead of scaling them
+        grey = (np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.asarray(upright.convert("RGB"))
 
 
 def place(height: int, width: int, imgsz: int) -> Placement:
