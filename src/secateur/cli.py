@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secateur.errors import SecateurError
+
+if TYPE_CHECKING:
+    from secateur.edge.coco import JsonArray
 
 OUTPUTS = Path("outputs")
 TRACKED = f"sqlite:///{OUTPUTS}/mlflow.db"
@@ -119,6 +124,49 @@ def bench(
         device.write(report, as_json)
         typer.echo(f"Next     secateur replay {as_json}   where the run is")
     device.refuse_faults(report)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model file, or a bundle: its folder or .zip.")],
+    source: Annotated[str, typer.Argument(help="A picture, a folder of them, a video, or a camera: 0, /dev/video0.")],
+    out: Annotated[Path, typer.Option(help="Where the drawn pictures go.")] = OUTPUTS / "predict",
+    save: Annotated[bool, typer.Option(help="Draw them at all.")] = True,
+    json: Annotated[str | None, typer.Option(help="Write what was found into this file; -: to stdout.")] = None,
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Only what is surer than this.")] = 0.25,
+    iou: Annotated[float, typer.Option(min=0, max=1, help="Of two of a class that overlap more, the surer.")] = 0.7,
+    classes: Annotated[str | None, typer.Option(help="Only these, by name or number: person,dog.")] = None,
+    runtime: Annotated[str, typer.Option(help="What runs the file; a bundle says so itself.")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass, if no bundle's; 0: all.")] = 2,
+) -> None:
+    """Look at pictures: boxes and masks, drawn and as JSON."""
+    from secateur.edge.bundle import opened_predictor
+    from secateur.edge.predict import predict as look
+
+    wanted = [name.strip() for name in classes.split(",")] if classes else []
+    settings = {"confidence": confidence, "iou": iou, "classes": wanted}
+    with opened_predictor(model, runtime, threads, **settings) as predictor, _json_array(json) as array:
+        tally = look(
+            predictor,
+            source,
+            out if save else None,
+            lambda seen: array.write(seen.as_plain(predictor.name)) if array else None,
+            lambda line: typer.echo(f"secateur: {line}", err=True),
+        )
+    where = f"; drawn into {out}" if save and tally.times else ""
+    typer.echo(f"{tally}{where}", err=json == "-")
+    raise typer.Exit(2 if tally.failed else 0)
+
+
+@contextmanager
+def _json_array(file: str | None) -> Iterator[JsonArray | None]:
+    from secateur.edge.coco import JsonArray
+
+    if file is None:
+        yield None
+        return
+    with nullcontext(sys.stdout) if file == "-" else Path(file).open("w") as stream, JsonArray(stream) as array:
+        yield array
 
 
 @app.command()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from secateur import __version__, plugins
+from secateur.edge.predictor import Predictor, open_predictor
 from secateur.errors import ExportError
 from secateur.manifest import FORMAT, MODELS, SAMPLES, DeviceReport, Listed, Manifest, Packed
 
@@ -78,6 +79,17 @@ def opened(place: Path) -> Iterator[Bundle]:
         raise ExportError(f"no bundle {place} is there")
     else:
         raise ExportError(f"{place} is no bundle: neither a folder nor a .zip; make one: secateur bundle")
+
+
+@contextmanager
+def opened_predictor(place: Path, runtime_name: str, threads: int, **settings: Any) -> Iterator[Predictor]:
+    """Of a bundle what it selected, run as it was measured; of a model file, run by that runtime, so many threads."""
+    if not is_bundle(place):
+        yield open_predictor(place, runtime(runtime_name, {"threads": threads}), **settings)
+        return
+    with opened(place) as bundle:
+        name, names = bundle.manifest.selected, bundle.manifest.names
+        yield open_predictor(bundle.model(name), bundle.runtime(name), names=names, **settings)
 
 
 def runtime(name: str, values: dict[str, Any]) -> Runtime:
