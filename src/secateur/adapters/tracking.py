@@ -356,6 +356,7 @@ def _device_metrics(group: str, found: OnDevice) -> dict[str, float | None]:
         f"{group}/images_per_second": timed.images_per_second,
         f"{group}/load_seconds": timed.load_seconds,
         f"{group}/peak_memory_mb": timed.peak_memory_mb,
+        f"{group}/end_to_end_ms_p50": timed.end_to_end.ms.p50 if timed.end_to_end else None,
     }
 
 
