@@ -1,12 +1,17 @@
 import json
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from secateur import plugins
+from secateur.edge import device
 from secateur.edge.bundle import opened
+
 from secateur.errors import ExportError, SpecError
 from secateur.packing import candidates_of, pack
+from secateur.ports import ConvertingRuntime
 from secateur.results import BASELINE
 from tests.example_report import failed
 from tests.example_run import ID, IMGSZ, NAMES, write_report, write_run
@@ -100,6 +105,35 @@ def test_pictures_of_ones_own_take_the_place_of_the_drawn_ones(run_dir: Path, tm
     manifest = pack(run_dir, tmp_path / "bundle", [], tmp_path / "mine").manifest
 
     assert manifest.samples == ("samples/red.jpg",)
+
+
+@pytest.mark.parametrize("name", ["openvino", "ncnn"])
+def test_a_file_of_another_runtime_goes_along_with_its_settings(name: str, run_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pnnx" if name == "ncnn" else name)
+    in_runtime(run_dir, name)
+
+    pack(run_dir, tmp_path / "bundle", [])
+
+    with opened(tmp_path / "bundle.zip") as bundle:
+        ships = bundle.packed(f"pruned-int8_static-{name}")
+        assert (ships.runtime, ships.runtime_fields["precision"]) == (name, "f32")
+        assert bundle.packed(BASELINE).runtime == "onnxruntime"
+        assert bundle.packed(BASELINE).runtime_fields == {"threads": 1}
+        assert device.tested(bundle).faults == {}
+
+
+def in_runtime(run_dir: Path, name: str) -> None:
+    """Makes it a run of that runtime, whose selected file may be a folder."""
+    part = plugins.load("runtime", name)(threads=1)
+    report = json.loads((run_dir / "report.json").read_text())
+    (ships,) = (c for c in report["candidates"] if c["name"] == report["selected"])
+    report["run"]["spec"]["runtime"] = {"name": name, **asdict(part)}
+    report["selected"] = f"{report['selected']}-{name}"
+    ships |= {"name": report["selected"], "runtime": name}
+    if isinstance(part, ConvertingRuntime):
+        part.convert(run_dir / ships["file"], run_dir / "models" / report["selected"])
+        ships["file"] = f"models/{report['selected']}"
+    (run_dir / "report.json").write_text(json.dumps(report))
 
 
 # ---- what cannot be bundled ----------------------------------------------------------------------
