@@ -8,7 +8,6 @@ import pytest
 from secateur import plugins
 from secateur.edge import device
 from secateur.edge.bundle import opened
-
 from secateur.errors import ExportError, SpecError
 from secateur.packing import candidates_of, pack
 from secateur.ports import ConvertingRuntime
