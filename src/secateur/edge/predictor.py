@@ -12,7 +12,8 @@ import numpy as np
 from secateur.edge.decode import Choice, decode
 from secateur.edge.letterbox import fit, place_in
 from secateur.edge.masks import masks
-from secateur.errors import ExportError
+from secateur.errors import ExportError, SpecError, StageError
+from secateur.plugins import unknown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,9 +44,10 @@ class Detections:
 
 
 class Predictor:
-    """Finds what Ultralytics' predictor finds with `retina_masks`; what the names are it reads from the file.
+    """Finds what Ultralytics' predictor finds with `retina_masks`.
 
-    `names` takes the place of what the file says. A net that says none numbers its classes.
+    `names` takes the place of what the file says of its classes; where neither does, they are numbered. `classes` are
+    the wanted ones, by name or number, none: all.
     """
 
     def __init__(
@@ -55,14 +57,17 @@ class Predictor:
         confidence: float = 0.25,
         iou: float = 0.7,
         max_det: int = 300,
-        classes: Sequence[int] = (),
+        classes: Sequence[str | int] = (),
         multi_label: bool = False,
     ) -> None:
         self._session = session
-        self.choice = Choice(confidence, iou, max_det, tuple(classes), multi_label)
         self.names = tuple(names) if names is not None else names_of(session.metadata)
+        self.choice = Choice(confidence, iou, max_det, _labels(classes, self.names), multi_label)
         self._batch, self._rows, self._columns = _input(session)
         _check_task(session.metadata)
+
+    def name(self, label: int) -> str:
+        return self.names[label] if self.names else str(label)
 
     def __call__(self, pixels: Pixels) -> Detections:
         """Of a picture (height, width, 3), RGB."""
@@ -70,7 +75,9 @@ class Predictor:
         return self.postprocess(self.run(image), placement, pixels.shape[0], pixels.shape[1])
 
     def preprocess(self, pixels: Pixels) -> tuple[Image, Placement]:
-        """The picture as the net takes it, and where it lies in that."""
+        """The picture as the net takes it, and where it lies in that; raises StageError where it has no pixels."""
+        if 0 in pixels.shape:
+            raise StageError(f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels has nothing to look at")
         placement = place_in(pixels.shape[0], pixels.shape[1], self._rows, self._columns)
         return fit(pixels, placement, self._rows, self._columns), placement
 
@@ -105,6 +112,14 @@ def names_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
         return tuple(str(names[at]) for at in range(len(names)))
     except (ValueError, SyntaxError, TypeError, KeyError) as error:
         raise ExportError(f"the model's metadata has no list of names, but {said[:60]!r}; export it anew") from error
+
+
+def _labels(classes: Sequence[str | int], names: Sequence[str]) -> tuple[int, ...]:
+    """Each class' number; raises SpecError where the net knows none of that name."""
+    for name in classes:
+        if name not in names and not str(name).isdecimal():
+            raise SpecError(unknown("class", str(name), list(names)))
+    return tuple(names.index(name) if name in names else int(name) for name in classes)
 
 
 def _check_task(metadata: Mapping[str, str]) -> None:
