@@ -19,6 +19,8 @@ X86_DOT, ARM_DOT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"}), frozenset
 """What adds up products of 8 bits in 32, at once."""
 BF16_PRODUCTS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """What multiplies numbers of 16 bits with FP32's exponent."""
+FP16_PRODUCTS = frozenset({"asimdhp"})
+"""What multiplies numbers of 16 bits with an exponent of 5."""
 
 
 @cache

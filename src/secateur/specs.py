@@ -313,6 +313,11 @@ class RunSpec:
             self.schedule is not None or (self.sparsity is None and self.activation == "silu"),
             "schedule=none prunes nothing, so that sparsity must be none and activation silu",
         )
+        require(
+            self.export.batch == 1 or not getattr(self.runtime, "single", False),
+            f"export.batch must be 1 with runtime={self.runtime.name}, which takes a picture at a time, "
+            f"got {self.export.batch}",
+        )
         for kind, part in (("quantization", self.quantization), ("runtime", self.runtime)):
             require(
                 not self.export.dynamic or getattr(part, "any_shape", False),

@@ -111,6 +111,7 @@ class OnnxSession:
         self._input = session.get_inputs()[0]
         self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
         self.input_shape = shape_of(self._input.shape, self.metadata)
+        self.any_shape = self.input_shape != tuple(self._input.shape)
 
     def run(self, image: Image) -> Sequence[NDArray[np.float32]]:
         outputs: Sequence[NDArray[np.float32]] = self._session.run(None, {self._input.name: image})
