@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from secateur.app import check
+from secateur.quantizers.fp32 import Fp32
+from secateur.runtimes.ncnn import Ncnn
 from secateur.schedules.linear import Linear
-from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Sparsity, Training
+from secateur.specs import Benchmark, Evidence, Export, Model, RunSpec, Scope, Sparsity, Training
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,16 @@ def refused(make: Callable[[], Any], line: str) -> None:
 )
 def test_a_run_out_of_range_is_refused(spec: RunSpec, field: str, value: object, line: str) -> None:
     refused(lambda: replace(spec, **{field: value}), line)
+
+
+def test_files_that_a_runtime_cannot_take_are_refused(spec: RunSpec) -> None:
+    spec = replace(spec, runtime=Ncnn(), quantization=Fp32())
+
+    for export, line in (
+        (Export(batch=4), "export.batch must be 1 with runtime=ncnn, which takes a picture at a time, got 4"),
+        (Export(dynamic=True), "export.dynamic must be false with runtime=ncnn, which takes one shape only"),
+    ):
+        refused(lambda export=export: replace(spec, export=export), line)
 
 
 @pytest.mark.parametrize("changes", [{"max_map_drop": 1.0}, {"max_map_drop": None}, {"imgsz": 32}, {"seed": 0}])
