@@ -298,5 +298,11 @@ class RunSpec:
             self.schedule is not None or (self.sparsity is None and self.activation == "silu"),
             "schedule=none prunes nothing, so that sparsity must be none and activation silu",
         )
+        runs = self.runtime.quantizations
+        require(
+            not runs or self.quantization.name in runs,
+            f"runtime={self.runtime.name} runs files of quantization={'|'.join(runs)} only, "
+            f"got {self.quantization.name}",
+        )
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
