@@ -18,6 +18,7 @@ STUDIES = sorted(STUDY.rglob("*.yaml"))
 UNSET = {
     "yolo_folder": "dataset.root={data}",
     "other_teacher": "distillation.teacher=yolov8s-seg.pt",
+    "ncnn": "quantization=fp32",
 }
 """What a choice asks for."""
 
