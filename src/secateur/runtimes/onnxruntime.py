@@ -111,8 +111,8 @@ class Onnxruntime:
         """The one that was asked for comes first."""
         own = {name: str(value) for name, value in self.provider_options.items()}
         helper = HELPERS.get(self.provider)
-        helpers = [(helper, dict[str, str]())] if helper in _library().get_available_providers() else []
-        return [(self.provider, own), *helpers]
+        is_there = helper in _library().get_available_providers()
+        return [(self.provider, own), *([(helper, dict[str, str]())] if helper and is_there else [])]
 
     def _options(self) -> Any:
         library = _library()
