@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
-from secateur import processor
+from secateur import plugins, processor
 from secateur.errors import ExportError, SpecError
 from secateur.quantizers.fp16 import Fp16
+from secateur.quantizers.int8_dynamic import Int8Dynamic
 from secateur.quantizers.int8_static import Int8Static
 from secateur.runtimes.onnxruntime import Onnxruntime
 from secateur.runtimes.openvino import Openvino
@@ -51,6 +52,21 @@ def test_an_int8_file_is_as_near_to_fp32_as_in_onnx_runtime(
     given, wanted = (part.open(tmp_path / "int8.onnx").run(picture) for part in (Openvino(), Onnxruntime()))
 
     assert furthest(given, exact) < 2 * furthest(wanted, exact)
+
+
+@with_openvino
+def test_a_dynamic_int8_file_gives_what_onnx_runtime_makes_of_it(
+    seg_onnx: Path, picture: np.ndarray, tmp_path: Path
+) -> None:
+    Int8Dynamic().quantize(seg_onnx, (), tmp_path / "int8.onnx")
+
+    given, wanted = (part.open(tmp_path / "int8.onnx").run(picture) for part in (Openvino(), Onnxruntime()))
+
+    assert furthest(given, wanted) < 0.05
+
+
+def test_files_that_openvino_runs_wrong_are_refused_and_those_of_all_others_run() -> None:
+    assert {*plugins.names("quantization")} - {*Openvino.quantizations} == {"nncf"}
 
 
 @with_openvino

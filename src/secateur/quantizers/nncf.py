@@ -1,8 +1,8 @@
 """INT8 by NNCF, as OpenVINO has it: the convolutions on integers, each bias corrected by what rounding moved it.
 
 It rounds what goes into a convolution and leaves the SiLU behind it to OpenVINO, which fuses the two. ONNX Runtime has
-a convolution on integers only between two roundings: there these files are slower than FP32. Take `nncf` for files that
-OpenVINO will run, `int8_static` for ONNX Runtime.
+a convolution on integers only between two roundings: there these files are slower than FP32. OpenVINO up to 2026.4 runs
+those of YOLO nets wrong: docs/runtimes.md. Take `int8_static` for either, and `nncf` for other readers of ONNX.
 """
 
 from __future__ import annotations
