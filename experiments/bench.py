@@ -7,12 +7,14 @@ temporary folder. Takes about the time of two quickstarts.
     python experiments/bench.py commands   only the quick ones
     python experiments/bench.py pruning    only what a prune costs
     python experiments/bench.py int8       only how fast INT8 files are, and what calibrating them costs
+    python experiments/bench.py latency    only whether a speed-up is the same when it is measured again: half an hour
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 SECATEUR = str(Path(sys.executable).with_name("secateur"))
 PRUNES = {"channels": 5, "macs": 30, "latency": 180}
 """Units of a budget, and the seconds that planning and applying it may take."""
-IMGSZ, ROUNDS = 640, 6
+IMGSZ, ROUNDS, REPEATS = 640, 6, 10
 
 
 @dataclass(frozen=True)
@@ -161,13 +163,32 @@ def _calibrate(folder: Path, source: str, target: str, **fields: Any) -> None:
 
 
 def _speedups(folder: Path, baseline: str, *names: str) -> list[float]:
-    """Medians of the speed-ups over the baseline, each paired by round."""
-    from secateur.edge.bench import compare
+    """Medians of the speed-ups over the baseline, paired by turn."""
+    from secateur.edge.bench import Contender, compare
     from secateur.runtimes.onnxruntime import Onnxruntime
+    from secateur.specs import Benchmark
 
-    models = {name: folder / f"{name}.onnx" for name in (baseline, *names)}
-    latencies = compare(models, baseline, Onnxruntime(), ROUNDS, 1.5, 0.5, lambda *_: None)
+    contenders = {name: Contender(folder / f"{name}.onnx", Onnxruntime()) for name in (baseline, *names)}
+    latencies = compare(contenders, baseline, Benchmark(ROUNDS, seconds=2.0, warmup_seconds=0.5), lambda *_: None)
     return [latencies[name].speedup.median for name in names]
+
+
+def latency() -> Iterator[Goal]:
+    """The speed-up of one INT8 file, again and again: as it is, and beside a process that keeps a core busy."""
+    with TemporaryDirectory(prefix="secateur-bench-") as folder:
+        _process(sys.executable, __file__, "files", folder)
+        yield Goal("ten times the same speed-up: from least to most", _spread(Path(folder)), "%", 3)
+        load = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            yield Goal("  with a second load running", _spread(Path(folder)), "%", 6)
+        finally:
+            load.kill()
+
+
+def _spread(folder: Path) -> float:
+    """(most − least) / median, %."""
+    again = [_speedups(folder, "fp32", "int8")[0] for _ in range(REPEATS)]
+    return 100 * (max(again) - min(again)) / statistics.median(again)
 
 
 def quickstart() -> Iterator[Goal]:
@@ -217,7 +238,7 @@ def _process(*command: str, fails: bool = False) -> Ran:
     return Ran(time.perf_counter() - started, usage.ru_maxrss / 2**20)
 
 
-SECTIONS = {"commands": commands, "pruning": pruning, "int8": int8, "quickstart": quickstart}
+SECTIONS = {"commands": commands, "pruning": pruning, "int8": int8, "latency": latency, "quickstart": quickstart}
 PROCESSES = {"prune": prune, "files": files, "calibrate": calibrate}
 
 

@@ -12,6 +12,7 @@ from secateur.results import (
     Artifact,
     Candidate,
     Change,
+    EndToEnd,
     Fingerprint,
     Footprint,
     Interval,
@@ -36,15 +37,24 @@ def accuracy(box: float, mask: float | None) -> Accuracy:
     )
 
 
+def spread(p50: float) -> Percentiles:
+    return Percentiles(p50=p50, p90=p50 * 1.1, p95=p50 * 1.2, p99=p50 * 1.5)
+
+
 def latency(p50: float, median: float, low: float, high: float) -> Latency:
     return Latency(
-        ms=Percentiles(p50=p50, p90=p50 * 1.1, p95=p50 * 1.2, p99=p50 * 1.5),
+        ms=spread(p50),
         speedup=Interval(median=median, low=low, high=high),
         rounds=5,
         runtime="onnxruntime",
         runtime_version="1.23.2",
         threads=2,
         imgsz=640,
+        batch=1,
+        images_per_second=1000 / p50,
+        load_seconds=0.2,
+        peak_memory_mb=120.0,
+        end_to_end=EndToEnd(spread(2.0), spread(2.5), spread(p50 + 4.9), Interval(median * 0.9, low * 0.9, high * 0.9)),
     )
 
 

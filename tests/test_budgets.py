@@ -14,7 +14,7 @@ from secateur.budgets import Stopwatch, counted
 from secateur.edge.fingerprint import fingerprint
 from secateur.ports import Tools
 from secateur.runtimes.onnxruntime import Onnxruntime
-from secateur.specs import Timer
+from secateur.specs import Benchmark, Timer
 from tests.conftest import no_progress, prune
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def test_what_is_gone_is_counted_against_the_unpruned_net(unit: str, gone: float
 
 @pytest.fixture
 def watch(yolo: Yolo, seg_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
-    monkeypatch.setattr(budgets, "SECONDS", 0.3)
-    monkeypatch.setattr(budgets, "WARMUP_SECONDS", 0.1)
+    monkeypatch.setattr(budgets, "PLAN", Benchmark(rounds=3, seconds=0.3, warmup_seconds=0.1))
     timer = Timer(Onnxruntime(), "1", fingerprint())
     return Stopwatch(yolo.load(seg_checkpoint), timer, 160, Tools(yolo, ChannelPruner(), yolo, no_progress), tmp_path)
 

@@ -67,6 +67,29 @@ class Records(list[StageRecord]):
 
 
 @pytest.mark.slow
+def test_files_in_another_runtime_stand_beside_the_unpruned_fp32_in_onnx_runtime(
+    yolo: Yolo, seg_checkpoint: Path, shapes: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    spec = replace(
+        check(["runtime=openvino", "runtime.threads=1", "quantization=fp32", f"imgsz={IMGSZ}"]),
+        benchmark=Benchmark(2, 0.1, 0.0),
+    )  # fmt: skip
+    stage = Runner(Tools(yolo, ChannelPruner(), yolo, no_progress), Store(tmp_path / "store"), ())
+    unpruned = Net(artifact(seg_checkpoint), Footprint(1, 1), Accuracy(0, 0, 0, 0, 8, "nobody"))
+
+    first, other = measure({"baseline": unpruned}, spec, artifact(shapes.parent), stage)
+
+    assert [(c.name, c.runtime, c.latency.runtime, c.latency.threads) for c in (first, other)] == [
+        (BASELINE, "onnxruntime", "onnxruntime", 1), ("baseline-fp32-openvino", "openvino", "openvino", 1),
+    ]  # fmt: skip
+    assert first.latency.speedup.median == 1
+    assert other.latency.speedup.median != 1
+    assert other.accuracy.box_map50_95 == pytest.approx(first.accuracy.box_map50_95, abs=0.002)
+    assert other.latency.end_to_end
+
+
+@pytest.mark.slow
 def test_a_file_that_gives_nan_stays_in_the_report_with_its_fault_and_the_run_goes_on(
     yolo: Yolo, seg_checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:

@@ -6,15 +6,15 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.edge import bench
-from secateur.ports import ChannelPruner, Gauge, Tools
-from secateur.results import BASELINE, Trial
-from secateur.specs import Timer
+from secateur.edge.bench import Contender, compare
+from secateur.ports import ChannelPruner, ConvertingRuntime, Gauge, Tools
+from secateur.results import BASELINE, Interval, Trial
+from secateur.specs import Benchmark, Timer
 
 if TYPE_CHECKING:
     from torch import nn
 
-ROUNDS, SECONDS, WARMUP_SECONDS = 3, 1.0, 0.3  # of a trial; what ships is timed as long as `benchmark` says
+PLAN = Benchmark(rounds=3, seconds=1.0, warmup_seconds=0.3)  # of a trial; what ships is timed as `benchmark` says
 COUNTED: dict[str, Any] = {"tolerance": 0.0005, "fillers": 16}
 TIMED: dict[str, Any] = {"tolerance": 0.01, "fillers": 0}  # a search that comes nearer chases noise
 
@@ -54,14 +54,20 @@ class Stopwatch:
         macs = self.tools.pruner.footprint(net, self.imgsz).macs
         if macs == self.macs:
             return 0.0  # nothing is cut yet
-        models = {BASELINE: self.unpruned, "trial": self._exported(net, "trial")}
-        timed = bench.compare(models, BASELINE, self.runtime, ROUNDS, SECONDS, WARMUP_SECONDS, lambda *_: None)
-        speedup = timed["trial"].speedup
+        speedup = self._speedup(self._exported(net, "trial"))
         self.trials.append(Trial(macs, speedup, refused=speedup.low <= 1))
         return -math.inf if speedup.low <= 1 else 1 - 1 / speedup.median
 
+    def _speedup(self, trial: Path) -> Interval:
+        files = {BASELINE: Contender(self.unpruned, self.runtime), "trial": Contender(trial, self.runtime)}
+        return compare(files, BASELINE, PLAN, lambda *_: None)["trial"].speedup
+
     def _exported(self, net: nn.Module, name: str) -> Path:
+        """The file, or folder, that the runtime opens."""
         weights, model = self.folder / f"{name}.pt", self.folder / f"{name}.onnx"
         self.tools.detector.save(net, weights)
         self.tools.detector.export_onnx(weights, self.imgsz, model)
-        return model
+        if not isinstance(self.runtime, ConvertingRuntime):
+            return model
+        self.runtime.convert(model, self.folder / name)
+        return self.folder / name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, SpecError
 
 if TYPE_CHECKING:
     from secateur.edge.coco import JsonArray
@@ -81,8 +81,55 @@ def doctor(
 
 
 @app.command()
+def bundle(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")] = OUTPUTS / "latest",
+    candidate: Annotated[list[str] | None, typer.Option(help="Take this file along too; may be repeated.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Take all files along.")] = False,
+    samples: Annotated[Path | None, typer.Option(help="Pictures of your own for the self-test.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle's folder; the .zip lies beside it.")] = None,
+) -> None:
+    """Pack what a run would ship into a folder and a .zip, with all that the device needs."""
+    from secateur import packing
+
+    place = out or packing.default_place(run, OUTPUTS / "bundles")
+    named = packing.candidates_of(run) if every else candidate or []
+    packed = packing.pack(run, place, named, samples)
+    typer.echo(f"Bundle   {packed.folder}/ and {packed.folder}.zip")
+    typer.echo(f"         {', '.join(packed.manifest.by_name)}")
+    typer.echo(
+        f"Next     secateur bench {packed.folder}.zip --json device.json   on the device, after pip install secateur"
+    )
+
+
+@app.command()
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder, or its .zip.")],
+    as_json: Annotated[Path | None, typer.Option("--json", help="Where to write what was found out.")] = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="About how long to measure.")] = 110.0,
+) -> None:
+    """Check that a bundle's files give on this device what they should, and how fast they are."""
+    from rich.console import Console
+
+    from secateur.console import bar
+    from secateur.edge import device
+    from secateur.edge.bundle import opened
+    from secateur.reporting.bundle import device_tables
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    if as_json:
+        device.check_place(as_json)
+    with opened(bundle) as checked, bar(console, "measuring") as progress:
+        report = device.measured(checked, seconds, progress)
+    console.print(device_tables(checked.manifest, report))
+    if as_json:
+        device.write(report, as_json)
+        typer.echo(f"Next     secateur replay {as_json}   where the run is")
+    device.refuse_faults(report)
+
+
+@app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model file.")],
+    model: Annotated[Path, typer.Argument(help="A model file, or a bundle: its folder or .zip.")],
     source: Annotated[str, typer.Argument(help="A picture, a folder of them, a video, or a camera: 0, /dev/video0.")],
     out: Annotated[Path, typer.Option(help="Where the drawn pictures go.")] = OUTPUTS / "predict",
     save: Annotated[bool, typer.Option(help="Draw them at all.")] = True,
@@ -90,20 +137,18 @@ def predict(
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Only what is surer than this.")] = 0.25,
     iou: Annotated[float, typer.Option(min=0, max=1, help="Of two of a class that overlap more, the surer.")] = 0.7,
     classes: Annotated[str | None, typer.Option(help="Only these, by name or number: person,dog.")] = None,
-    runtime: Annotated[str, typer.Option(help="What runs the file.")] = "onnxruntime",
-    threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass; 0: every core.")] = 2,
+    runtime: Annotated[str, typer.Option(help="What runs the file; a bundle says so itself.")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass, if no bundle's; 0: all.")] = 2,
 ) -> None:
     """Look at pictures: boxes and masks, drawn and as JSON."""
     # the runtime's threads wait awake for the next picture, and would fight with those of numpy
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from secateur import plugins
+    from secateur.edge.bundle import opened_predictor
     from secateur.edge.predict import predict as look
-    from secateur.edge.predictor import open_predictor
 
     wanted = [name.strip() for name in classes.split(",")] if classes else []
-    opened = plugins.load("runtime", runtime)(threads=threads)
-    predictor = open_predictor(model, opened, confidence=confidence, iou=iou, classes=wanted)
-    with _json_array(json) as array:
+    settings = {"confidence": confidence, "iou": iou, "classes": wanted}
+    with opened_predictor(model, runtime, threads, **settings) as predictor, _json_array(json) as array:
         tally = look(
             predictor,
             source,
@@ -123,20 +168,29 @@ def _json_array(file: str | None) -> Iterator[JsonArray | None]:
     if file is None:
         yield None
         return
-    with nullcontext(sys.stdout) if file == "-" else Path(file).open("w") as stream, JsonArray(stream) as array:
+    try:
+        opened = nullcontext(sys.stdout) if file == "-" else Path(file).open("w")
+    except OSError as error:
+        raise SpecError(
+            f"--json: cannot write {file} ({error.strerror}); give another file, or - for stdout"
+        ) from error
+    with opened as stream, JsonArray(stream) as array:
         yield array
 
 
 @app.command()
 def replay(
-    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
+    place: Annotated[Path, typer.Argument(help="A run's folder, or the device.json of a bundle of it.")],
     uri: Annotated[str, typer.Option(help="Where to.")] = TRACKED,
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "secateur",
 ) -> None:
-    """Bring a run's records into MLflow, in place of what it has of them."""
-    from secateur.adapters.tracking import replay as bring
+    """Bring a run's records into MLflow, in place of what it has of them; or what a device found out about the run."""
+    from secateur.adapters import tracking
 
-    typer.echo(f"MLflow run {bring(folder, uri, experiment, {})}")
+    if place.is_dir():
+        typer.echo(f"MLflow run {tracking.replay(place, uri, experiment, {})}")
+    else:
+        typer.echo(f"MLflow run {tracking.replay_device(place, uri, experiment, OUTPUTS)}")
 
 
 @app.command()

@@ -55,7 +55,7 @@ class Journal:
     def with_models(self, report: RunReport) -> RunReport:
         """The same report, its checkpoints and files now in the run's own folder."""
         kept = {name: self._kept(made, f"{name}.pt") for name, made in report.checkpoints.items()}
-        files = [self._kept(candidate.model, f"{candidate.name}.onnx") for candidate in report.candidates]
+        files = [self._kept(c.model, c.name if c.model.path.is_dir() else f"{c.name}.onnx") for c in report.candidates]
         candidates = tuple(replace(c, model=file) for c, file in zip(report.candidates, files, strict=True))
         return replace(report, checkpoints=kept, candidates=candidates)
 
@@ -63,16 +63,20 @@ class Journal:
         target = self.folder / "models" / name
         target.parent.mkdir(exist_ok=True)
         with _whole(target) as path:
-            shutil.copyfile(made.path, path)
+            copy = shutil.copytree if made.path.is_dir() else shutil.copyfile
+            copy(made.path, path)
         return replace(made, path=target)
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """Never half a file: where to write it, beside its place; it is renamed when whole, and gone when that fails."""
+    """Never half a file, or folder: where to write it, beside its place; it is renamed when whole, and gone when that
+    fails."""
     beside = path.with_name(f"{path.name}.part")
     try:
         yield beside
         beside.rename(path)
     finally:
+        if beside.is_dir():
+            shutil.rmtree(beside)
         beside.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from secateur import plugins
 from secateur.bootstrap import DRAWS
 from secateur.edge.fingerprint import fingerprint
 from secateur.errors import SpecError
-from secateur.ports import Detector, Quantizer, Sink, Tools
+from secateur.ports import ConvertingRuntime, Detector, Quantizer, Runtime, Sink, Tools
 from secateur.quantizers.fp32 import Fp32
 from secateur.results import (
     BASELINE,
@@ -28,6 +28,7 @@ from secateur.results import (
     Sensitivity,
 )
 from secateur.runner import Runner
+from secateur.runtimes.onnxruntime import Onnxruntime
 from secateur.selection import refusal, select
 from secateur.specs import RunSpec, Timer, Training
 from secateur.stages import (
@@ -35,6 +36,7 @@ from secateur.stages import (
     baseline,
     benchmark,
     contrast,
+    convert,
     evaluate,
     export,
     finetune,
@@ -49,7 +51,7 @@ from secateur.stages import (
     swap,
     verify,
 )
-from secateur.store import Store, artifact
+from secateur.store import Store, artifact, size
 
 VERIFIED = 4
 """Training pictures on which each file must give something of use."""
@@ -64,6 +66,16 @@ class Net:
     weights: Artifact
     footprint: Footprint
     accuracy: Accuracy
+
+
+@dataclass(frozen=True)
+class File:
+    """A net as a file that could ship, and what runs it."""
+
+    net: Net
+    quantization: str
+    model: Artifact
+    timer: Timer
 
 
 def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Sequence[Sink]) -> RunReport:
@@ -226,7 +238,7 @@ def cut(
     assert spec.schedule
     unit = spec.schedule.unit
     looks = (None, None, None) if spec.importance.needs == "weights" else (data, spec.evidence, spec.seed)
-    clock = timer(spec) if unit == "latency" else None
+    clock = timer(spec.runtime) if unit == "latency" else None
     inputs = prune.Inputs(
         net.weights, unpruned.weights, spec.importance, spec.scope, unit, target, spec.imgsz, clock, probed, *looks
     )
@@ -299,37 +311,62 @@ def within_budget(net: Net, unpruned: Net, max_map_drop: float | None) -> bool:
 
 def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) -> tuple[Candidate, ...]:
     """Each net in FP32 and quantized, as files: looked at, scored and timed, both against the unpruned FP32."""
-    ways: dict[str, Quantizer] = {way.name: way for way in (Fp32(), spec.quantization)}
-    models, faults, scores, origins = {}, {}, {}, {}
-    for net_name, net in nets.items():
-        exported = stage(export.run, export.Inputs(net.weights, spec.imgsz), net_name)
-        for way in ways.values():
-            name = f"{net_name}-{way.name}"
-            training: Training | None = getattr(way, "training", None)
-            source = rounded(net, training, name, spec, data, stage) if training else exported.model
-            looks = (data, spec.seed) if way.images else (None, None)
-            made = stage(quantize.run, quantize.Inputs(source, way, spec.imgsz, *looks), name)
-            models[name], origins[name] = made.model, (net, way.name)
-            looked = verify.Inputs(made.model, timer(spec), data, spec.imgsz, VERIFIED, spec.seed)
-            faults[name] = stage(verify.run, looked, name).fault
-            scores[name] = score(made.model, name, None, spec, data, stage)
+    files = reference(nets["baseline"], spec, stage) | shipping(nets, spec, data, stage)
+    faults, scores = {}, {}
+    for name, file in files.items():
+        looked = verify.Inputs(file.model, file.timer, data, spec.imgsz, VERIFIED, spec.seed)
+        faults[name] = stage(verify.run, looked, name).fault
+        scores[name] = score(file.model, name, None, spec, data, stage, file.timer)
     changes = contrasts({name: scored.matches for name, scored in scores.items()}, spec, stage)
-    inputs = benchmark.Inputs(models, BASELINE, timer(spec), spec.benchmark)
+    entrants = {name: benchmark.Entrant(file.model, file.timer) for name, file in files.items()}
+    inputs = benchmark.Inputs(entrants, BASELINE, spec.benchmark, data, spec.seed)
     latencies = stage(benchmark.run, inputs, spec.runtime.name).latencies
     return tuple(
         Candidate(
-            name, spec.runtime.name, origins[name][1], model, model.path.stat().st_size, origins[name][0].footprint,
+            name, file.timer.runtime.name, file.quantization, file.model, size(file.model.path), file.net.footprint,
             scores[name].accuracy, latencies[name], changes.get(name), faults[name],
         )
-        for name, model in models.items()
+        for name, file in files.items()
     )  # fmt: skip
 
 
-def rounded(net: Net, training: Training, name: str, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact:
-    """The net in FP32 as a file, trained on to bear what a quantizer does to it."""
-    inputs = quantize_aware.Inputs(net.weights, data, training, spec.imgsz, spec.seed)
-    trained = stage(quantize_aware.run, inputs, name)
-    return stage(export.run, export.Inputs(trained.weights, spec.imgsz), name).model
+def reference(unpruned: Net, spec: RunSpec, stage: Runner) -> dict[str, File]:
+    """What all files are compared with, whatever they run in: the unpruned net in FP32, in ONNX Runtime."""
+    runtime = spec.runtime if isinstance(spec.runtime, Onnxruntime) else Onnxruntime(threads=spec.runtime.threads)
+    exported = stage(export.run, export.Inputs(unpruned.weights, spec.imgsz), "baseline").model
+    return {BASELINE: File(unpruned, Fp32.name, exported, timer(runtime))}
+
+
+def shipping(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) -> dict[str, File]:
+    """Each net in FP32 and quantized, as the run's runtime takes it; names say which that is, if not ONNX Runtime."""
+    ways: dict[str, Quantizer] = {way.name: way for way in (Fp32(), spec.quantization)}
+    suffix = "" if isinstance(spec.runtime, Onnxruntime) else f"-{spec.runtime.name}"
+    files = {}
+    for (net_name, net), way in itertools.product(nets.items(), ways.values()):
+        name = f"{net_name}-{way.name}{suffix}"
+        model = converted(quantized(net, net_name, way, spec, data, stage), name, spec, stage)
+        files[name] = File(net, way.name, model, timer(spec.runtime))
+    return files
+
+
+def quantized(net: Net, net_name: str, way: Quantizer, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact:
+    """The net as an ONNX file, quantized."""
+    name, training = f"{net_name}-{way.name}", getattr(way, "training", None)
+    if training:
+        trained = quantize_aware.Inputs(net.weights, data, training, spec.imgsz, spec.seed)
+        weights, label = stage(quantize_aware.run, trained, name).weights, name
+    else:
+        weights, label = net.weights, net_name
+    exported = stage(export.run, export.Inputs(weights, spec.imgsz), label).model
+    looks = (data, spec.seed) if way.images else (None, None)
+    return stage(quantize.run, quantize.Inputs(exported, way, spec.imgsz, *looks), name).model
+
+
+def converted(model: Artifact, name: str, spec: RunSpec, stage: Runner) -> Artifact:
+    """The file as the runtime reads it."""
+    if not isinstance(spec.runtime, ConvertingRuntime):
+        return model
+    return stage(convert.run, convert.Inputs(model, spec.runtime), name).model
 
 
 def contrasts(matches: dict[str, Artifact], spec: RunSpec, stage: Runner) -> dict[str, AccuracyChange]:
@@ -340,10 +377,12 @@ def contrasts(matches: dict[str, Artifact], spec: RunSpec, stage: Runner) -> dic
 
 
 def score(
-    model: Artifact, label: str, rung: int | None, spec: RunSpec, data: Artifact, stage: Runner
-) -> evaluate.Outputs:
-    return stage(evaluate.run, evaluate.Inputs(model, data, spec.imgsz), label, rung)
+    model: Artifact, label: str, rung: int | None, spec: RunSpec, data: Artifact, stage: Runner,
+    timer: Timer | None = None,
+) -> evaluate.Outputs:  # fmt: skip
+    """How well a checkpoint does; with a timer, a file in its runtime."""
+    return stage(evaluate.run, evaluate.Inputs(model, data, spec.imgsz, timer), label, rung)
 
 
-def timer(spec: RunSpec) -> Timer:
-    return Timer(spec.runtime, spec.runtime.version(), fingerprint())
+def timer(runtime: Runtime) -> Timer:
+    return Timer(runtime, runtime.version(), fingerprint())

@@ -282,8 +282,8 @@ class Detector(Protocol):
     ) -> int:
         """Labels each picture with what the net finds and is so sure of; how many instances there are."""
 
-    def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Evaluation:
-        """Scores a checkpoint or an exported file on the validation pictures, taken in the same order every time."""
+    def evaluate(self, model: Path | Session, data: Path, imgsz: int, progress: Progress) -> Evaluation:
+        """Scores a checkpoint, or an opened file, on the validation pictures, taken in the same order every time."""
 
     def export_onnx(self, weights: Path, imgsz: int, out: Path) -> None:
         """Writes the net as ONNX, batch 1, static shape."""

@@ -17,6 +17,10 @@ X86, ARM = frozenset({"x86_64", "AMD64", "i686"}), frozenset({"aarch64", "arm64"
 """How machines are named, by the family of their processor."""
 X86_DOT, ARM_DOT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"}), frozenset({"asimddp", "i8mm"})
 """What adds up products of 8 bits in 32, at once."""
+BF16_PRODUCTS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""What multiplies numbers of 16 bits with FP32's exponent."""
+FP16_PRODUCTS = frozenset({"asimdhp"})
+"""What multiplies numbers of 16 bits with an exponent of 5."""
 
 
 @cache

@@ -64,6 +64,8 @@ class Fingerprint:
     cores: int
     flags: tuple[str, ...]
     system: str
+    governor: str | None = None
+    """How the clock of its cores is set, where it can be read."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,23 @@ class AccuracyChange:
 
 
 @dataclass(frozen=True)
+class EndToEnd:
+    """Time of one picture, from its pixels in memory to its boxes and masks, and of what comes before and after the
+    forward pass; `speedup` is that of the whole."""
+
+    preprocess_ms: Percentiles
+    postprocess_ms: Percentiles
+    ms: Percentiles
+    speedup: Interval
+
+
+@dataclass(frozen=True)
 class Latency:
-    """Time of one forward pass at batch 1; `speedup` is paired with the baseline's, round by round."""
+    """Time of one forward pass; `speedup` is paired with the baseline's, turn by turn.
+
+    `load_seconds` is what opening the file took, `peak_memory_mb` the most that its process held, None where the system
+    does not tell; `end_to_end` is there where pictures were at hand, and the file takes one at a time.
+    """
 
     ms: Percentiles
     speedup: Interval
@@ -123,6 +140,11 @@ class Latency:
     runtime_version: str
     threads: int
     imgsz: int
+    batch: int
+    images_per_second: float
+    load_seconds: float
+    peak_memory_mb: float | None
+    end_to_end: EndToEnd | None = None
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,12 @@ def _tree_digest(root: Path) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
 def digest_of(value: Any) -> str:
     """sha256 of canonical JSON: sorted keys, artifacts by digest, dataclasses with their kind and VERSION."""
     return hashlib.sha256(msgspec.json.encode(canonical(value), order="sorted")).hexdigest()

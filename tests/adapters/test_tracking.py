@@ -5,18 +5,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from secateur.adapters.tracking import MlflowSink, prepare, replay
-from secateur.errors import TrackingError
+from secateur.adapters.tracking import MlflowSink, prepare, replay, replay_device
+from secateur.errors import ExportError, TrackingError
+from secateur.manifest import Check, DeviceReport, OnDevice
 from secateur.reporting.summary import flatten, report_dict
 from secateur.results import Epoch, RunReport, StageRecord
 from tests.example_report import detector, failed, finished, on_the_way
+from tests.example_run import ID, device_report
 
 ROOT = Path(__file__).parents[2]
 TAGS = {"study": "speed", "sweep": "night"}
@@ -127,6 +130,10 @@ def test_final_metrics_are_the_selected_candidates(uri: str, live: tuple[Path, s
         "mask_map50_95_change_high": -0.025,
         "latency_ms_p50": 21.6,
         "latency_ms_p95": pytest.approx(25.92),
+        "end_to_end_ms_p50": 26.5,
+        "images_per_second": pytest.approx(1000 / 21.6),
+        "load_seconds": 0.2,
+        "peak_memory_mb": 120.0,
         "speedup": 2.73,
         "speedup_low": 2.65,
         "speedup_high": 2.8,
@@ -295,3 +302,125 @@ if __name__ == "__main__":
     import mlflow  # noqa: F401
 
     start_four(sys.argv[1], Path(sys.argv[2]))
+
+
+# ---- what devices found out ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run that MLflow knows, in its outputs, and what a board found out about it."""
+
+    outputs: Path
+    run_dir: Path
+    report: Path
+    run_id: str
+
+    @property
+    def group(self) -> str:
+        return f"device/{device_report().slug}"
+
+
+@pytest.fixture
+def bench(uri: str, tmp_path: Path) -> Bench:
+    run_dir = tmp_path / "outputs" / "runs" / ID
+    run_dir.mkdir(parents=True)
+    write_folder(run_dir, finished())
+    return Bench(tmp_path / "outputs", run_dir, written(device_report(), tmp_path), log_live(uri, run_dir, finished()))
+
+
+def written(report: DeviceReport, folder: Path) -> Path:
+    (folder / "device.json").write_bytes(msgspec.json.encode(report))
+    return folder / "device.json"
+
+
+def test_what_a_device_found_out_stands_beside_the_run_and_not_among_its_own(uri: str, bench: Bench) -> None:
+    own = client(uri).get_run(bench.run_id).data.metrics
+
+    assert replay_device(bench.report, uri, "trials", bench.outputs) == bench.run_id
+
+    metrics = client(uri).get_run(bench.run_id).data.metrics
+    told = {name.removeprefix(f"{bench.group}/"): value for name, value in metrics.items() if name not in own}
+    assert {name: value for name, value in metrics.items() if name in own} == own
+    assert told["pruned-int8_static/latency_ms_p50"] == 40.0
+    assert told["pruned-int8_static/speedup"] == 2.0
+    assert told["baseline-fp32/latency_ms_p95"] == 82.0
+    assert told["baseline-fp32/self_test_deviation"] == 0.001
+    assert not any("/" in name and name.startswith("device/") for name in told)
+
+
+def test_the_devices_file_is_kept_in_the_runs_folder_and_in_mlflow(uri: str, bench: Bench) -> None:
+    replay_device(bench.report, uri, "trials", bench.outputs)
+
+    name = f"{device_report().slug}.json"
+    assert (bench.run_dir / "devices" / name).read_bytes() == bench.report.read_bytes()
+    assert [file.path for file in client(uri).list_artifacts(bench.run_id, "devices")] == [f"devices/{name}"]
+
+
+def test_replaying_a_device_again_doubles_nothing(uri: str, bench: Bench) -> None:
+    replay_device(bench.report, uri, "trials", bench.outputs)
+    before = everything(uri, bench.run_id)
+
+    replay_device(bench.report, uri, "trials", bench.outputs)
+
+    assert everything(uri, bench.run_id) == before
+
+
+def test_a_newer_measurement_of_a_device_takes_the_place_of_the_older(uri: str, bench: Bench, tmp_path: Path) -> None:
+    replay_device(bench.report, uri, "trials", bench.outputs)
+    newer = replace(device_report(p50=60.0), created="2026-11-27T08:00:00+00:00")
+
+    replay_device(written(newer, tmp_path), uri, "trials", bench.outputs)
+
+    metrics = client(uri).get_run(bench.run_id).data.metrics
+    assert metrics[f"{bench.group}/baseline-fp32/latency_ms_p50"] == 60.0
+    assert len(list((bench.run_dir / "devices").iterdir())) == 1
+
+
+def test_a_run_that_is_replayed_brings_its_devices_along(uri: str, bench: Bench) -> None:
+    replay_device(bench.report, uri, "trials", bench.outputs)
+    before = everything(uri, bench.run_id)
+
+    after = replay(bench.run_dir, uri, "trials", TAGS)
+
+    assert everything(uri, after) == before
+    assert replay_device(bench.report, uri, "trials", bench.outputs) == after
+
+
+def test_a_device_on_which_a_file_failed_has_no_latency_of_it(uri: str, bench: Bench, tmp_path: Path) -> None:
+    failed = {"baseline-fp32": OnDevice("onnxruntime", Check({"scores": 0.9}, 0.05), None)}
+
+    replay_device(written(replace(device_report(), models=failed), tmp_path), uri, "trials", bench.outputs)
+
+    metrics = client(uri).get_run(bench.run_id).data.metrics
+    told = {name: value for name, value in metrics.items() if name.startswith("device/")}
+    assert told == {
+        f"{bench.group}/baseline-fp32/self_test_deviation": 0.9,
+        f"{bench.group}/baseline-fp32/self_test_passed": 0.0,
+    }
+
+
+def test_a_device_of_an_unknown_run_is_told_and_leaves_no_trace(uri: str, bench: Bench, tmp_path: Path) -> None:
+    other = written(replace(device_report(), run_id="20261125_120000-000001_demo"), tmp_path)  # LIKE takes _ for any
+
+    with pytest.raises(TrackingError, match="no run 20261125_120000-000001_demo in MLflow at sqlite.*--uri"):
+        replay_device(other, uri, "trials", bench.outputs)
+    assert not (bench.run_dir / "devices").exists()
+
+
+def test_a_run_that_mlflow_does_not_know_keeps_its_device_and_says_how_to_bring_it(uri: str, tmp_path: Path) -> None:
+    run_dir = tmp_path / "outputs" / "sweeps" / "night" / "3"
+    run_dir.mkdir(parents=True)
+    report = written(replace(device_report(), run_id="night/3"), tmp_path)
+
+    with pytest.raises(TrackingError, match="MLflow has no run night/3; .*json is kept: secateur replay .*night/3"):
+        replay_device(report, uri, "trials", tmp_path / "outputs")
+    assert [path.read_bytes() for path in (run_dir / "devices").iterdir()] == [report.read_bytes()]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"format": 9}', "nonsense"])
+def test_a_file_that_is_no_device_report_is_told(content: str, uri: str, tmp_path: Path) -> None:
+    (tmp_path / "device.json").write_text(content)
+
+    with pytest.raises(ExportError, match="device.json (is damaged, or no such file|has format 9)"):
+        replay_device(tmp_path / "device.json", uri, "trials", tmp_path)

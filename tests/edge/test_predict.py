@@ -218,6 +218,7 @@ def test_cameras_are_told_from_files(source: str, number: int | None) -> None:
     [
         (["/nowhere.jpg"], "there is no /nowhere.jpg; give a picture, a folder, a video or a camera"),
         (["."], "no picture in .; looked for .bmp"),
+        ([".", "--json", "/nowhere/found.json"], "--json: cannot write /nowhere/found.json (No such file"),
         ([".", "--classes", "triangel"], "no class named 'triangel'; there are"),
         ([".", "--runtime", "onnxruntim"], "did you mean 'onnxruntime'?"),
     ],

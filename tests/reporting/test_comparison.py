@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -5,10 +6,12 @@ import pytest
 from rich.console import Console
 
 from secateur.errors import SpecError
+from secateur.manifest import Check, OnDevice
 from secateur.reporting.comparison import comparison, find
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
 from tests.example_report import finished
+from tests.example_run import device_report
 
 
 def test_a_run_is_found_once_though_latest_points_to_it_too(tmp_path: Path) -> None:
@@ -39,6 +42,44 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
     write(RunReport("x", "x", "failed", 1.0, {}, {}, None, "secateur run", error="no pictures"), tmp_path)
 
     assert "x failed: no pictures" in text(comparison(find([tmp_path])))
+
+
+def test_runs_of_two_devices_stand_in_two_tables(tmp_path: Path) -> None:
+    here = finished()
+    assert here.fingerprint
+    write(here, tmp_path / "a")
+    write(replace(here, fingerprint=replace(here.fingerprint, processor="Cortex-A76")), tmp_path / "b")
+
+    shown = text(comparison(find([tmp_path])))
+
+    assert shown.count("speed-up") == 2
+    assert "Cortex-A76, 2 cores" in shown
+
+
+def test_runs_of_one_device_stand_in_one_table(tmp_path: Path) -> None:
+    write(finished(), tmp_path / "a")
+    write(finished(), tmp_path / "b")
+
+    assert text(comparison(find([tmp_path]))).count("speed-up") == 1
+
+
+def test_a_device_that_measured_a_bundle_of_a_run_has_a_table_of_its_own(tmp_path: Path) -> None:
+    write(finished(), tmp_path)
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "board.json").write_bytes(msgspec.json.encode(device_report(p50=80.0)))
+
+    here, board = text(comparison(find([tmp_path]))).split("Cortex-A76, 4 cores, Raspberry Pi 5 Model B")
+    assert "21.6  2.73× (2.65–2.80)" in here
+    assert "40.0  2.00× (1.90–2.10)" in board
+
+
+def test_a_device_on_which_the_file_failed_has_no_table(tmp_path: Path) -> None:
+    write(finished(), tmp_path)
+    (tmp_path / "devices").mkdir()
+    failed = replace(device_report(), models={"pruned-int8_static": OnDevice("onnxruntime", Check({}, 0.2), None)})
+    (tmp_path / "devices" / "board.json").write_bytes(msgspec.json.encode(failed))
+
+    assert "Cortex" not in text(comparison(find([tmp_path])))
 
 
 def write(report: RunReport, folder: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_page_tells_how_to_repeat_the_run() -> None:
 
 
 def test_the_page_says_how_speed_was_measured() -> None:
-    assert "onnxruntime 1.23.2, 2 threads, 640 px, 5 rounds" in render(finished())
+    assert "onnxruntime 1.23.2, 2 threads, 640 px, batch 1, 5 rounds" in render(finished())
     assert "never a ratio of MACs" in render(finished())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,12 +15,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from secateur.edge.bundle import limited, read
 from secateur.errors import TrackingError
+from secateur.manifest import DeviceReport, OnDevice
 from secateur.reporting.summary import Setting, flatten, report_dict, rung_dict, typed
 
 if TYPE_CHECKING:
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 
 FILES = ("report.json", "report.html", "records.jsonl", "config")
 """What of a run's folder goes along; the models stay where they are."""
+
+DEVICES = "devices"
+"""Where in a run's folder lies what devices found out about it."""
 
 _BATCH = 100  # the most params or tags that MLflow takes at once
 
@@ -93,9 +100,28 @@ def replay(run_dir: Path, uri: str, experiment: str, tags: Mapping[str, str]) ->
             run.log_stage(record)
         run.log_results(summary)
         run.attach(run_dir)
+        for path in sorted((run_dir / DEVICES).glob("*.json")):
+            run.log_device(read(limited(path), DeviceReport, path), path)
         run.close(summary["run"]["status"], end)
         _drop_others(uri, experiment, run_dir, run.id)
     return run.id
+
+
+def replay_device(path: Path, uri: str, experiment: str, outputs: Path) -> str:
+    """Logs what a device found out about a run beside what the run itself did, and keeps the file in the run's folder,
+    so that it comes along when that is replayed; doing so twice changes nothing. The MLflow run's id."""
+    report = read(limited(path), DeviceReport, path)
+    folder = next(filter(Path.is_dir, (outputs / kind / report.run_id for kind in ("runs", "sweeps"))), None)
+    kept = _keep(path, folder / DEVICES / f"{report.slug}.json") if folder else None
+    with _told_in_one_line(uri):
+        client = _client(uri)
+        found = _run_of(client, _experiment_id(client, uri, experiment), report.run_id, folder)
+        if found:
+            _Run(client, found).log_device(report, path)
+            return found
+    if kept:
+        raise TrackingError(f"MLflow has no run {report.run_id}; {kept} is kept: secateur replay {folder}")
+    raise TrackingError(f"no run {report.run_id} in MLflow at {uri}, nor in {outputs}; say where it is with --uri")
 
 
 def prepare(uri: str) -> None:
@@ -159,6 +185,15 @@ class _Run:
             elif path.exists():
                 self._client.log_artifact(self.id, str(path))
 
+    def log_device(self, report: DeviceReport, path: Path) -> None:
+        """`device/<which>/<file>/…`, as of when it was measured: MLflow keeps the same value of one moment once."""
+        at = _milliseconds(report.created)
+        for name, found in report.models.items():
+            self._log_metrics(_device_metrics(f"device/{report.slug}/{name}", found), 0, at)
+        with TemporaryDirectory(prefix="secateur-") as folder:
+            named = shutil.copyfile(path, Path(folder) / f"{report.slug}.json")
+            self._client.log_artifact(self.id, str(named), DEVICES)
+
     def close(self, status: str, end: int) -> None:
         self._client.set_terminated(self.id, status.upper(), end)
 
@@ -201,6 +236,25 @@ def _drop_others(uri: str, experiment: str, run_dir: Path, kept: str) -> None:
     for run in client.search_runs([experiment_id], f"tags.run_dir = {json.dumps(_folder(run_dir))}"):
         if run.info.run_id != kept:
             client.delete_run(run.info.run_id)
+
+
+def _run_of(client: MlflowClient, experiment_id: str, run_id: str, folder: Path | None) -> str | None:
+    """The MLflow run whose folder is this one, or where it is not known, is called so."""
+    name = f"/{run_id}"
+    alike = client.search_runs([experiment_id], f"tags.run_dir LIKE {json.dumps(f'%{name}')}")
+    places = {run.data.tags["run_dir"]: run.info.run_id for run in reversed(alike)}  # the newest of a place last
+    if folder and _folder(folder) in places:
+        return places[_folder(folder)]
+    # in the pattern above an underscore stands for any letter
+    return next((found for place, found in reversed(places.items()) if place.endswith(name)), None)
+
+
+def _keep(path: Path, target: Path) -> Path:
+    """Never half a file."""
+    target.parent.mkdir(exist_ok=True)
+    beside = target.with_name(f".{target.name}.part")
+    shutil.copyfile(path, beside)
+    return beside.replace(target)
 
 
 def _client(uri: str) -> MlflowClient:
@@ -280,6 +334,29 @@ def _candidate_metrics(group: str, candidate: Mapping[str, Any]) -> dict[str, fl
         f"{group}/speedup_low": candidate["speedup"]["low"],
         f"{group}/speedup_high": candidate["speedup"]["high"],
         f"{group}/size_mb": candidate["size_bytes"] / 1e6,
+        **{f"{group}/{name}": candidate.get(name) for name in ("images_per_second", "load_seconds", "peak_memory_mb")},
+        f"{group}/end_to_end_ms_p50": (candidate.get("end_to_end_ms") or {}).get("p50"),
+    }
+
+
+def _device_metrics(group: str, found: OnDevice) -> dict[str, float | None]:
+    """Of a file that failed its self-test there is no latency."""
+    worst = max((value for value in found.check.deviations.values() if value is not None), default=None)
+    tested = {f"{group}/self_test_deviation": worst, f"{group}/self_test_passed": float(found.check.fault is None)}
+    timed = found.latency
+    if timed is None:
+        return tested
+    return {
+        **tested,
+        f"{group}/latency_ms_p50": timed.ms.p50,
+        f"{group}/latency_ms_p95": timed.ms.p95,
+        f"{group}/speedup": timed.speedup.median,
+        f"{group}/speedup_low": timed.speedup.low,
+        f"{group}/speedup_high": timed.speedup.high,
+        f"{group}/images_per_second": timed.images_per_second,
+        f"{group}/load_seconds": timed.load_seconds,
+        f"{group}/peak_memory_mb": timed.peak_memory_mb,
+        f"{group}/end_to_end_ms_p50": timed.end_to_end.ms.p50 if timed.end_to_end else None,
     }
 
 

@@ -1,94 +1,173 @@
-"""Times model files on this device, each measurement in a fresh process, alternated with the baseline's.
+"""Times model files on this device, each in fresh processes of its own, in turns.
 
-Several sessions in one process disturb each other: the idle thread pools spin and steal from the one that is timed. A
-device's speed drifts, so a speed-up is the ratio of two measurements of one round, never of two averages.
+Several sessions in one process disturb each other: the idle thread pools spin and steal from the one that is timed. So
+in each round every file gets a new process, and the processes take turns of part of a second, while the others wait.
+A device's speed drifts, so a speed-up is the ratio of what two files needed side by side, never of two averages.
 
-    python -m secateur.edge.bench '{"model": …, "runtime": "onnxruntime", "fields": {}, "seconds": 5, …}'
+    python -m secateur.edge.bench '{"model": …, "runtime": "onnxruntime", "fields": {}, "pictures": [], …}'
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from secateur import plugins
 from secateur.errors import ExportError, SecateurError
 from secateur.processor import usable_cores
-from secateur.results import Interval, Latency, Percentiles
+from secateur.results import EndToEnd, Interval, Latency, Percentiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from secateur.edge.letterbox import Pixels
+    from secateur.edge.predictor import Predictor
     from secateur.ports import Progress, Runtime, Session
+    from secateur.specs import Benchmark
 
     Floats = NDArray[np.float64]
+
+Sample = TypeVar("Sample")
 
 DRAWS = 2000  # of the bootstrap
 STEADY = 0.02  # warming up ends when two windows differ by less
 WINDOWS = 4  # of warming up, each `warmup_seconds` long, at most
+TURNS = 5  # of each file in a round
+WAKING = 0.05  # seconds at the beginning of a turn that do not count: caches are cold, others' pools still spin
 STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One measurement: a model file in one process of its own."""
+class Contender:
+    """A model file and what runs it."""
 
-    samples_ms: tuple[float, ...]
+    model: Path
+    runtime: Runtime
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a process says of the file that it opened."""
+
     load_seconds: float
     peak_memory_mb: float | None  # None where the system does not tell
     runtime_version: str
     threads: int
-    imgsz: int
+    input_shape: tuple[int, ...]
 
-    @property
-    def p50(self) -> float:
-        return float(np.median(self.samples_ms))
+
+@dataclass(frozen=True)
+class Turn:
+    """What was timed of a file while it had its turn; all in milliseconds.
+
+    `passes` are forward passes of a fixed input; `before`, `after` and `whole` have an entry a picture: letterboxing
+    it, decoding what the net gives, and all of it, the forward pass included.
+    """
+
+    passes: tuple[float, ...]
+    before: tuple[float, ...] = ()
+    after: tuple[float, ...] = ()
+    whole: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A round of one file: a process of its own, and its turns."""
+
+    opened: Opened
+    turns: tuple[Turn, ...]
 
 
 # ---- the parent: who is measured when, and what follows -----------------------------------------
 
 
 def compare(
-    models: dict[str, Path],
-    baseline: str,
-    runtime: Runtime,
-    rounds: int,
-    seconds: float,
-    warmup_seconds: float,
-    progress: Progress,
+    contenders: dict[str, Contender], baseline: str, plan: Benchmark, progress: Progress, pictures: Sequence[Path] = ()
 ) -> dict[str, Latency]:
-    """Latency of each model; speed-ups are over `baseline`, one of `models`; raises ExportError where one fails."""
-    timings: dict[str, list[Timing]] = {name: [] for name in models}
-    turns = [name for turn in range(rounds) for name in _rotated(list(models), turn)]
-    progress(0, len(turns))
-    for done, name in enumerate(turns, start=1):
-        timings[name].append(measure(models[name], runtime, seconds, warmup_seconds))
-        progress(done, len(turns))
-    return {name: _latency(own, timings[baseline], runtime) for name, own in timings.items()}
+    """Latency of each file; speed-ups are over `baseline`, one of them; raises ExportError where one fails.
+
+    `pictures` are what whole predictions are timed on, where there are some.
+    """
+    names, rounds = list(contenders), []
+    progress(0, plan.rounds)
+    for number in range(plan.rounds):
+        rounds.append(_round(contenders, _rotated(names, number), plan, pictures))
+        progress(number + 1, plan.rounds)
+    timings = {name: [timed[name] for timed in rounds] for name in names}
+    return {name: _latency(own, timings[baseline], contenders[name].runtime) for name, own in timings.items()}
 
 
-def measure(model: Path, runtime: Runtime, seconds: float, warmup_seconds: float) -> Timing:
-    """One measurement in a fresh process; raises ExportError with that process's last words where it fails."""
+def _round(
+    contenders: dict[str, Contender], names: list[str], plan: Benchmark, pictures: Sequence[Path]
+) -> dict[str, Timing]:
+    """Each file in a new process; all are open before the first is timed."""
+    turns: dict[str, list[Turn]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        opening = ((name, _process(contenders[name], plan.warmup_seconds, pictures)) for name in names)
+        processes = {name: stack.enter_context(process) for name, process in opening}
+        for number in range(TURNS):
+            for name in _rotated(names, number):
+                turns[name].append(processes[name].turn(plan.seconds / TURNS))
+    return {name: Timing(processes[name].opened, tuple(turns[name])) for name in names}
+
+
+class _Process:
+    """A child that has opened a file, and times it whenever it is asked to."""
+
+    def __init__(self, child: subprocess.Popen[str], model: Path, errors: IO[str]) -> None:
+        self._child, self._model, self._errors = child, model, errors
+        self.opened = Opened(**self._answer())
+
+    def turn(self, seconds: float) -> Turn:
+        """So many seconds of passes and, where there are pictures, half as many of predictions."""
+        assert self._child.stdin
+        with suppress(BrokenPipeError):  # a child that has died says why when it is asked for its answer
+            self._child.stdin.write(f"{seconds}\n")
+            self._child.stdin.flush()
+        return Turn(**self._answer())
+
+    def _answer(self) -> Any:
+        assert self._child.stdout
+        line = self._child.stdout.readline()
+        if not line:
+            raise ExportError(f"measuring {self._model} failed: {self._last_words()}")
+        return json.loads(line)
+
+    def _last_words(self) -> str:
+        code = self._child.wait()
+        self._errors.seek(0)
+        return self._errors.read().strip().rpartition("\n")[2] or f"exit code {code}"
+
+
+@contextmanager
+def _process(contender: Contender, warmup_seconds: float, pictures: Sequence[Path]) -> Iterator[_Process]:
     request = {
-        "model": str(model),
-        "runtime": runtime.name,
-        "fields": asdict(runtime),  # type: ignore[call-overload]  # every part is a dataclass
-        "seconds": seconds,
+        "model": str(contender.model),
+        "runtime": contender.runtime.name,
+        "fields": asdict(contender.runtime),  # type: ignore[call-overload]  # every part is a dataclass
         "warmup_seconds": warmup_seconds,
+        "pictures": [str(picture) for picture in pictures],
     }
     command = [sys.executable, "-m", "secateur.edge.bench", json.dumps(request)]
-    child = subprocess.run(command, capture_output=True, text=True, check=False)
-    if child.returncode:
-        raise ExportError(f"measuring {model} failed: {_last_line(child.stderr) or f'exit code {child.returncode}'}")
-    return Timing(**json.loads(_last_line(child.stdout)))
+    with (
+        TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
+    ):
+        try:
+            yield _Process(child, contender.model, errors)
+        finally:
+            child.kill()
 
 
 def _rotated(names: list[str], turn: int) -> list[str]:
@@ -96,20 +175,38 @@ def _rotated(names: list[str], turn: int) -> list[str]:
     return names[start:] + names[:start]
 
 
-def _last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2]
-
-
 def _latency(own: list[Timing], baseline: list[Timing], runtime: Runtime) -> Latency:
+    opened = [timing.opened for timing in own]
+    passes = _joined(own, "passes")
+    batch, _, _, imgsz = opened[0].input_shape
+    memory = [each.peak_memory_mb for each in opened if each.peak_memory_mb is not None]
     return Latency(
-        ms=percentiles(np.concatenate([timing.samples_ms for timing in own])),
-        speedup=Interval(1.0, 1.0, 1.0) if own is baseline else paired_speedup(own, baseline),
+        ms=percentiles(passes),
+        speedup=paired_speedup(own, baseline),
         rounds=len(own),
         runtime=runtime.name,
-        runtime_version=own[0].runtime_version,
-        threads=own[0].threads,
-        imgsz=own[0].imgsz,
+        runtime_version=opened[0].runtime_version,
+        threads=opened[0].threads,
+        imgsz=imgsz,
+        batch=batch,
+        images_per_second=1000 * batch * len(passes) / float(passes.sum()),
+        load_seconds=float(np.median([each.load_seconds for each in opened])),
+        peak_memory_mb=max(memory) if memory else None,
+        end_to_end=_end_to_end(own, baseline) if own[0].turns[0].whole else None,
     )
+
+
+def _end_to_end(own: list[Timing], baseline: list[Timing]) -> EndToEnd:
+    return EndToEnd(
+        preprocess_ms=percentiles(_joined(own, "before")),
+        postprocess_ms=percentiles(_joined(own, "after")),
+        ms=percentiles(_joined(own, "whole")),
+        speedup=paired_speedup(own, baseline, "whole"),
+    )
+
+
+def _joined(timings: list[Timing], what: str) -> Floats:
+    return np.concatenate([getattr(turn, what) for timing in timings for turn in timing.turns])
 
 
 def percentiles(samples_ms: Floats) -> Percentiles:
@@ -117,61 +214,87 @@ def percentiles(samples_ms: Floats) -> Percentiles:
     return Percentiles(p50=p50, p90=p90, p95=p95, p99=p99)
 
 
-def paired_speedup(own: list[Timing], baseline: list[Timing]) -> Interval:
-    """Median over the rounds of baseline p50 / own p50; its interval redraws rounds, and samples within each round."""
+def paired_speedup(own: list[Timing], baseline: list[Timing], what: str = "passes") -> Interval:
+    """Median over all turns of baseline p50 / own p50; its interval redraws rounds, and turns within each round."""
     rng = np.random.default_rng(0)
-    ratios = [slow.p50 / fast.p50 for slow, fast in zip(baseline, own, strict=True)]
-    redrawn = np.stack([_redrawn_medians(t, rng) for t in baseline]) / np.stack([_redrawn_medians(t, rng) for t in own])
-    rounds = rng.integers(len(own), size=(len(own), DRAWS))
-    medians = np.median(np.take_along_axis(redrawn, rounds, axis=0), axis=0)
-    low, high = np.percentile(medians, (2.5, 97.5)).tolist()
+    ratios = np.array([_ratios(slow, fast, what) for slow, fast in zip(baseline, own, strict=True)])  # (rounds, turns)
+    rounds, turns = ratios.shape
+    drawn = ratios[rng.integers(rounds, size=(DRAWS, rounds, 1)), rng.integers(turns, size=(DRAWS, rounds, turns))]
+    low, high = np.percentile(np.median(drawn, axis=(1, 2)), (2.5, 97.5)).tolist()
     return Interval(median=float(np.median(ratios)), low=low, high=high)
 
 
-def _redrawn_medians(timing: Timing, rng: np.random.Generator) -> Floats:
-    """(DRAWS,); medians of samples drawn with replacement: the middle one of n uniform ranks is Beta-distributed."""
-    ordered = np.sort(timing.samples_ms)
-    middle = (len(ordered) + 1) / 2
-    return ordered[(rng.beta(middle, middle, DRAWS) * len(ordered)).astype(np.intp)]
+def _ratios(slow: Timing, fast: Timing, what: str) -> list[float]:
+    """Of each turn."""
+    pairs = zip(slow.turns, fast.turns, strict=True)
+    return [float(np.median(getattr(theirs, what)) / np.median(getattr(own, what))) for theirs, own in pairs]
 
 
 # ---- the child: one model, one runtime, nothing else in the process -----------------------------
 
 
 def main(argument: str) -> int:
-    """Measures what the JSON asks for and prints a Timing as JSON; an error is one line on stderr."""
+    """Opens what the JSON asks for, prints an Opened as JSON, then a Turn for each line on stdin, which says how many
+    seconds it is to take; an error is one line on stderr."""
     try:
-        timing = _time_model(**json.loads(argument))
+        _serve(**json.loads(argument))
     except SecateurError as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps(asdict(timing)))
     return 0
 
 
-def _time_model(model: str, runtime: str, fields: dict[str, Any], seconds: float, warmup_seconds: float) -> Timing:
+def _serve(model: str, runtime: str, fields: dict[str, Any], warmup_seconds: float, pictures: list[str]) -> None:
     part: Runtime = plugins.load("runtime", runtime)(**fields)
     started = time.perf_counter()
     session = part.open(Path(model))
     load_seconds = time.perf_counter() - started
-    return Timing(
-        samples_ms=tuple(_samples(session, seconds, warmup_seconds)),
-        load_seconds=load_seconds,
-        peak_memory_mb=_peak_memory_mb(),
-        runtime_version=part.version(),
-        threads=part.threads or usable_cores(),
-        imgsz=session.input_shape[-1],
-    )
-
-
-def _samples(session: Session, seconds: float, warmup_seconds: float) -> list[float]:
-    picture = np.random.default_rng(0).random(session.input_shape, np.float32)
-
-    def step() -> object:
-        return session.run(picture)
-
+    step, look = _step(session), _look(session, pictures)
     _warm_up(step, warmup_seconds)
-    return _timed(step, seconds)
+    look(warmup_seconds)
+    threads = part.threads or usable_cores()
+    _print(Opened(load_seconds, _peak_memory_mb(), part.version(), threads, session.input_shape))
+    for line in sys.stdin:
+        _timed(step, WAKING)
+        _print(Turn(tuple(_timed(step, float(line))), *look(float(line) / 2)))
+
+
+def _print(answer: Opened | Turn) -> None:
+    print(json.dumps(asdict(answer)), flush=True)
+
+
+def _step(session: Session) -> Callable[[], object]:
+    picture = np.random.default_rng(0).random(session.input_shape, np.float32)
+    return lambda: session.run(picture)
+
+
+def _look(session: Session, pictures: list[str]) -> Callable[[float], list[tuple[float, ...]]]:
+    """Times whole predictions for so many seconds: what comes before the pass, after it, and all; nothing where there
+    are no pictures or the file takes several at once."""
+    if not pictures or session.input_shape[0] > 1:
+        return lambda seconds: []
+    from secateur.edge.letterbox import read_picture
+    from secateur.edge.predictor import Predictor
+
+    predictor = Predictor(session)
+    seen = itertools.cycle([read_picture(Path(picture)) for picture in pictures])
+
+    def look(seconds: float) -> list[tuple[float, ...]]:
+        return list(zip(*_repeated(lambda: _prediction(predictor, session, next(seen)), seconds), strict=True))
+
+    return look
+
+
+def _prediction(predictor: Predictor, session: Session, pixels: Pixels) -> tuple[float, float, float]:
+    """Milliseconds before the pass, after it, and of all."""
+    started = time.perf_counter_ns()
+    image, placement = predictor.preprocess(pixels)
+    placed = time.perf_counter_ns()
+    outputs = session.run(image)
+    ran = time.perf_counter_ns()
+    predictor.postprocess(outputs, placement, *pixels.shape[:2])
+    ended = time.perf_counter_ns()
+    return (placed - started) / 1e6, (ended - ran) / 1e6, (ended - started) / 1e6
 
 
 def _warm_up(step: Callable[[], object], seconds: float) -> None:
@@ -186,12 +309,21 @@ def _warm_up(step: Callable[[], object], seconds: float) -> None:
 
 def _timed(step: Callable[[], object], seconds: float) -> list[float]:
     """Milliseconds of each step, for as long as said; at least one."""
-    samples: list[float] = []
-    end = time.perf_counter() + seconds
-    while not samples or time.perf_counter() < end:
+
+    def pass_ms() -> float:
         started = time.perf_counter_ns()
         step()
-        samples.append((time.perf_counter_ns() - started) / 1e6)
+        return (time.perf_counter_ns() - started) / 1e6
+
+    return _repeated(pass_ms, seconds)
+
+
+def _repeated(measure: Callable[[], Sample], seconds: float) -> list[Sample]:
+    """Measured again and again, for as long as said; at least once."""
+    samples: list[Sample] = []
+    end = time.perf_counter() + seconds
+    while not samples or time.perf_counter() < end:
+        samples.append(measure())
     return samples
 
 

@@ -9,6 +9,7 @@ from secateur.processor import cpuinfo, speed_flags, usable_cores
 from secateur.results import Fingerprint
 
 BOARDS = (Path("/proc/device-tree/model"), Path("/sys/devices/virtual/dmi/id/product_name"))
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def fingerprint() -> Fingerprint:
@@ -20,6 +21,7 @@ def fingerprint() -> Fingerprint:
         cores=usable_cores(),
         flags=speed_flags(info),
         system=_system(),
+        governor=GOVERNOR.read_text().strip() if GOVERNOR.exists() else None,
     )
 
 

@@ -27,22 +27,59 @@ def find(places: Iterable[Path]) -> list[Path]:
 
 
 def comparison(paths: Iterable[Path]) -> RenderableType:
-    """A line a run: what it selected, and what that costs and scores; below, why others failed."""
-    reports = [json.loads(path.read_text()) for path in paths]
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    """A line a run: what it selected, and what that costs and scores; a table a device, since latencies of two devices
+    are never compared, those included that measured a bundle of a run; below, why others failed."""
+    reports = {path: json.loads(path.read_text()) for path in paths}
+    timed = [seen for path, report in reports.items() if report["device"] for seen in _everywhere(path, report)]
+    devices = list(dict.fromkeys(map(_device, timed)))
+    tables = [_table([report for report in timed if _device(report) == device]) for device in devices]
+    if len(devices) > 1:
+        for table, device in zip(tables, devices, strict=True):
+            table.title = device
+    failed = [report["run"] for report in reports.values() if report["run"]["error"]]
+    return Group(*tables, *(Text(f"{run['id']} failed: {run['error']}", style="red") for run in failed))
+
+
+def _everywhere(path: Path, report: Report) -> list[Report]:
+    """The run as it was measured where it was done, and as each device did that timed what it ships."""
+    found = [json.loads(device.read_text()) for device in sorted(path.parent.glob("devices/*.json"))]
+    return [report, *(_on(each, report) for each in found if _latency(each, report["selected"]))]
+
+
+def _on(found: Report, report: Report) -> Report:
+    """The run with what a device found out about the file that it ships."""
+    latency = _latency(found, report["selected"])
+    figures = {"latency_ms": latency["ms"], "speedup": latency["speedup"]}
+    candidates = [c | figures for c in report["candidates"] if c["name"] == report["selected"]]
+    return report | {"device": found["device"], "candidates": candidates}
+
+
+def _latency(found: Report, name: str) -> Report:
+    """Empty where the device did not time it."""
+    return (found["models"].get(name) or {}).get("latency") or {}
+
+
+def _device(report: Report) -> str:
+    """All of the fingerprint, in one line."""
+    device = report["device"]
+    facts = [device["processor"], f"{device['cores']} cores", device["machine"], device["system"]]
+    return ", ".join([*facts, *filter(None, [device.get("governor")]), *device["flags"]])
+
+
+def _table(reports: list[Report]) -> Table:
+    table = Table(title_justify="left", title_style="", box=None, header_style="bold", pad_edge=False)
     table.add_column("run", overflow="fold")
     table.add_column("ships", overflow="fold")
     for name in ("params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up"):
         table.add_column(name, justify="right", no_wrap=True)
     for report in reports:
         table.add_row(report["run"]["id"], *_figures(report))
-    failed = [report["run"] for report in reports if report["run"]["error"]]
-    return Group(table, *(Text(f"{run['id']} failed: {run['error']}", style="red") for run in failed))
+    return table
 
 
 def _figures(report: Report) -> list[str]:
-    chosen = next((c for c in report["candidates"] if c["name"] == report["selected"]), None)
-    return ["failed"] if chosen is None else [chosen["name"], *_measured(chosen)]
+    chosen = next(c for c in report["candidates"] if c["name"] == report["selected"])
+    return [chosen["name"], *_measured(chosen)]
 
 
 def _measured(chosen: Report) -> list[str]:

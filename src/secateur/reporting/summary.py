@@ -15,6 +15,7 @@ from secateur.results import (
     AccuracyChange,
     Candidate,
     Change,
+    EndToEnd,
     Footprint,
     Interval,
     Latency,
@@ -25,6 +26,11 @@ from secateur.results import (
 Setting = str | int | float | bool | None
 
 MINUS = "\N{MINUS SIGN}"
+
+MEASURED = (
+    "images_per_second", "load_seconds", "peak_memory_mb", "rounds", "runtime_version", "threads", "imgsz", "batch",
+)  # fmt: skip
+"""What `report.json` tells of a latency besides its percentiles."""
 
 NO_DIFFERENCE = "no measurable difference"
 """What is said where a 95 % interval holds "no difference"."""
@@ -73,7 +79,8 @@ def headline(report: RunReport) -> str:
     cost = macs_change(candidate.footprint, report.baseline_footprint)
     before = unpruned(report)
     accuracy = accuracy_change(candidate, before.accuracy if before else report.baseline)
-    return f"{cost}, {accuracy}, {_speed(candidate.latency)}: {candidate.name}."
+    slow = before.latency if before else candidate.latency
+    return f"{cost}, {accuracy}, {_speed(candidate.latency, slow)}: {candidate.name}."
 
 
 def goal(rung: Rung) -> str:
@@ -209,23 +216,36 @@ def latency_method(report: RunReport) -> str:
     """How the latencies of a run were measured."""
     where = sorted({_where(candidate.latency) for candidate in report.candidates})
     return (
-        f"Timed on the very file, batch 1 ({'; '.join(where)}), each round in fresh processes that alternate with "
-        "the unpruned FP32's. The speed-up is the median of the paired ratios with its 95 % bootstrap interval, "
-        "never a ratio of MACs."
+        f"Timed on the very file ({'; '.join(where)}), each round in fresh processes that take turns with the unpruned "
+        "FP32's. The speed-up is the median of the paired ratios with its 95 % bootstrap interval, never a ratio of "
+        "MACs."
+    )
+
+
+def end_to_end_method(report: RunReport) -> str:
+    """How whole predictions were timed; empty where none were."""
+    if not any(candidate.latency.end_to_end for candidate in report.candidates):
+        return ""
+    return (
+        "Whole predictions are on training pictures, p50: letterboxing (before), the pass, decoding (after); reading "
+        "a picture's file is not in it. Memory is the process' most, load what opening the file took."
     )
 
 
 def _where(latency: Latency) -> str:
     runtime = f"{latency.runtime} {latency.runtime_version}"
-    return f"{runtime}, {_threads(latency)}, {latency.imgsz} px, {latency.rounds} rounds"
+    return f"{runtime}, {_threads(latency)}, {latency.imgsz} px, batch {latency.batch}, {latency.rounds} rounds"
 
 
 def _threads(latency: Latency) -> str:
     return f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
 
 
-def _speed(latency: Latency) -> str:
-    return f"{_comparison(latency.speedup)} in {latency.runtime} with {_threads(latency)}"
+def _speed(latency: Latency, unpruned: Latency) -> str:
+    where = f"in {latency.runtime} with {_threads(latency)}"
+    if latency.runtime == unpruned.runtime:
+        return f"{_comparison(latency.speedup)} {where}"
+    return f"{where} {_comparison(latency.speedup)} in {unpruned.runtime}"
 
 
 def _comparison(speedup: Interval) -> str:
@@ -281,10 +301,18 @@ def _latency(latency: Latency) -> dict[str, Any]:
     return {
         "latency_ms": asdict(latency.ms),
         "speedup": asdict(latency.speedup),
-        "rounds": latency.rounds,
-        "runtime_version": latency.runtime_version,
-        "threads": latency.threads,
-        "imgsz": latency.imgsz,
+        **_end_to_end(latency.end_to_end),
+        **{name: getattr(latency, name) for name in MEASURED},
+    }
+
+
+def _end_to_end(found: EndToEnd | None) -> dict[str, Any]:
+    """None where no whole predictions were timed."""
+    return {
+        "preprocess_ms": found and asdict(found.preprocess_ms),
+        "postprocess_ms": found and asdict(found.postprocess_ms),
+        "end_to_end_ms": found and asdict(found.ms),
+        "end_to_end_speedup": found and asdict(found.speedup),
     }
 
 

@@ -13,6 +13,7 @@ from secateur.reporting.summary import (
     change_interval,
     change_method,
     digits_of,
+    end_to_end_method,
     goal,
     headline,
     latency_method,
@@ -20,7 +21,7 @@ from secateur.reporting.summary import (
     search,
     span,
 )
-from secateur.results import BASELINE, Accuracy, Candidate, Change, Footprint, Interval, Rung, RunReport
+from secateur.results import BASELINE, Accuracy, Candidate, Change, EndToEnd, Footprint, Interval, Rung, RunReport
 
 NONE = "–"
 
@@ -35,6 +36,8 @@ def tables(report: RunReport) -> RenderableType:
     if report.candidates:
         faults = [Text(f"✗ {c.name}: {c.fault}", style="red") for c in report.candidates if c.fault]
         parts += ["", _candidates(report), *faults, Text(latency_method(report), style="dim")]
+    if method := end_to_end_method(report):
+        parts += ["", _end_to_end(report), Text(method, style="dim")]
     if any(candidate.accuracy_change for candidate in report.candidates):
         parts += ["", _changes(report), Text(change_method(report), style="dim")]
     if report.selected and report.why:
@@ -90,6 +93,34 @@ def _candidate(candidate: Candidate, report: RunReport) -> tuple[str, ...]:
         f"{candidate.latency.ms.p50:.1f}",
         speedup(candidate),
     )
+
+
+def _end_to_end(report: RunReport) -> Table:
+    title = "Whole predictions (ms), and what they take"
+    table = _table(title, "file", "net", "before", "after", "whole", "speed-up", "MB", "load s")
+    for candidate in report.candidates:
+        style = "bold" if candidate.name == report.selected else None
+        table.add_row(f"{_mark(candidate, report)} {candidate.name}", *whole(candidate), style=style)
+    return table
+
+
+def whole(candidate: Candidate) -> tuple[str, ...]:
+    """p50 of the pass, of what is before and after it and of all, the speed-up of all; MB, seconds to load."""
+    latency = candidate.latency
+    pass_ms, load = f"{latency.ms.p50:.1f}", f"{latency.load_seconds:.2f}"
+    return pass_ms, *_around(candidate.name, latency.end_to_end), _rounded(latency.peak_memory_mb), load
+
+
+def _around(name: str, found: EndToEnd | None) -> tuple[str, ...]:
+    """Dashes where no whole predictions were timed."""
+    if found is None:
+        return (NONE,) * 4
+    parts = (found.preprocess_ms.p50, found.postprocess_ms.p50, found.ms.p50)
+    return *(f"{ms:.1f}" for ms in parts), "1×" if name == BASELINE else ratio(found.speedup.median, 2)
+
+
+def _rounded(megabytes: float | None) -> str:
+    return NONE if megabytes is None else f"{megabytes:.0f}"
 
 
 def _mark(candidate: Candidate, report: RunReport) -> str:

@@ -5,23 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.edge import bench
+from secateur.calibration import drawn
+from secateur.edge.bench import Contender, compare
 from secateur.ports import Tools
 from secateur.results import Artifact, Latency
 from secateur.specs import Benchmark, Timer
 
-VERSION = 2
-LIBRARIES: tuple[str, ...] = ()
+VERSION = 3
+LIBRARIES = ("numpy", "pillow")
+
+PICTURES = 8
+"""Training pictures on which whole predictions are timed."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A file, and what it is timed with."""
+
+    model: Artifact
+    timer: Timer
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`baseline` is the one of `models` that all are compared with."""
+    """`baseline` is the one of `entrants` that all are compared with."""
 
-    models: dict[str, Artifact]
+    entrants: dict[str, Entrant]
     baseline: str
-    timer: Timer
     benchmark: Benchmark
+    data: Artifact
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -30,8 +43,6 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
-    models = {name: model.path for name, model in inputs.models.items()}
-    runtime, plan = inputs.timer.runtime, inputs.benchmark
-    return Outputs(
-        bench.compare(models, inputs.baseline, runtime, plan.rounds, plan.seconds, plan.warmup_seconds, tools.progress)
-    )
+    contenders = {name: Contender(each.model.path, each.timer.runtime) for name, each in inputs.entrants.items()}
+    pictures = drawn(inputs.data.path, PICTURES, inputs.seed)
+    return Outputs(compare(contenders, inputs.baseline, inputs.benchmark, tools.progress, pictures))

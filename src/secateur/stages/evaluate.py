@@ -1,4 +1,4 @@
-"""Scores a checkpoint or an exported file, all with the same evaluator."""
+"""Scores a checkpoint, or a file in the runtime that it ships in, all with the same evaluator."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from pathlib import Path
 
 from secateur.ports import Tools
 from secateur.results import Accuracy, Artifact
+from secateur.specs import Timer
 from secateur.store import artifact
 
-VERSION = 2
-LIBRARIES = ("torch", "ultralytics", "onnxruntime")
+VERSION = 3
+LIBRARIES = ("torch", "ultralytics")
 
 
 @dataclass(frozen=True)
 class Inputs:
+    """`timer` is what runs a file, and where: other kernels round differently. A checkpoint has none."""
+
     model: Artifact
     data: Artifact
     imgsz: int
+    timer: Timer | None = None
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
-    data = inputs.data.path / "data.yaml"
-    found = tools.detector.evaluate(inputs.model.path, data, inputs.imgsz, tools.progress)
+    data, path = inputs.data.path / "data.yaml", inputs.model.path
+    model = inputs.timer.runtime.open(path) if inputs.timer else path
+    found = tools.detector.evaluate(model, data, inputs.imgsz, tools.progress)
     found.matches.write(out / "matches.npz")
     return Outputs(found.accuracy, artifact(out / "matches.npz"))

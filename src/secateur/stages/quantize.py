@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.calibration import few_pictures, training_pictures
 from secateur.ports import GatedQuantizer, Judge, Quantizer, Tools
 from secateur.results import Artifact
+from secateur.runtimes.onnxruntime import Onnxruntime
 from secateur.store import artifact
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 LIBRARIES = ("onnx", "onnxruntime", "pillow")
+
+JUDGED_IN = Onnxruntime(threads=0)
+"""What runs the files that a quantizer has scored."""
 
 
 @dataclass(frozen=True)
@@ -59,4 +64,5 @@ def _judge(images: int, inputs: Inputs, tools: Tools) -> Iterator[Judge]:
     assert inputs.data and inputs.seed is not None
     with tempfile.TemporaryDirectory(prefix="secateur-judge-") as scratch:
         data = few_pictures(inputs.data.path, images, inputs.seed, Path(scratch) / "data")
-        yield lambda model: tools.detector.evaluate(model, data, inputs.imgsz, lambda *_: None).accuracy
+        quietly = partial(tools.detector.evaluate, data=data, imgsz=inputs.imgsz, progress=lambda *_: None)
+        yield lambda model: quietly(JUDGED_IN.open(model)).accuracy

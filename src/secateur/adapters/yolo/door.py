@@ -23,7 +23,7 @@ from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
 from secateur.errors import ExportError, SpecError, StageError
 from secateur.matches import Evaluation
-from secateur.ports import Lesson, Progress, Watch
+from secateur.ports import Lesson, Progress, Session, Watch
 from secateur.results import Epoch
 from secateur.specs import Activation, Distillation, Training
 
@@ -117,7 +117,7 @@ class Yolo:
     ) -> int:
         return annotate(weights, images, imgsz, confidence, labels, self.device, progress)
 
-    def evaluate(self, model: Path, data: Path, imgsz: int, progress: Progress) -> Evaluation:
+    def evaluate(self, model: Path | Session, data: Path, imgsz: int, progress: Progress) -> Evaluation:
         return scoring.evaluate(model, data, imgsz, self.device, progress)
 
     def export_onnx(self, weights: Path, imgsz: int, out: Path) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 import ultralytics
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.models.yolo.segment import SegmentationValidator
 
 from secateur.adapters.yolo.checkpoint import load
+from secateur.adapters.yolo.opened import FileNet
 from secateur.matches import Evaluation, Matches
-from secateur.ports import Progress
+from secateur.ports import Progress, Session
 from secateur.results import Accuracy
 
 BATCH = 16
@@ -37,26 +37,18 @@ class _Masks(_Keeper, SegmentationValidator):
     """With what it matched, a list of pictures."""
 
 
-def evaluate(model: Path, data: Path, imgsz: int, device: str, progress: Progress) -> Evaluation:
+def evaluate(model: Path | Session, data: Path, imgsz: int, device: str, progress: Progress) -> Evaluation:
     """Box and mask mAP on the validation pictures; square letterboxes for every format, so that they compare."""
-    kind = _Masks if task_of(model) == "segment" else _Boxes
+    net = load(model) if isinstance(model, Path) else FileNet(model)
+    kind = _Masks if net.task == "segment" else _Boxes
     with tempfile.TemporaryDirectory(prefix="secateur-val-") as scratch:
-        args = {"model": str(model), "data": str(data), "imgsz": imgsz, "batch": BATCH, "device": device,
-                "rect": False, "plots": False, "workers": 0, "mode": "val", "verbose": False,
-                "save_dir": scratch}  # fmt: skip
+        args = {"data": str(data), "imgsz": imgsz, "batch": BATCH, "device": device, "rect": False, "plots": False,
+                "workers": 0, "mode": "val", "verbose": False, "save_dir": scratch}  # fmt: skip
         validator = kind(args=args, save_dir=Path(scratch))
         validator.add_callback("on_val_batch_end", lambda v: progress(v.batch_i + 1, len(v.dataloader)))
         with torch.inference_mode():
-            validator(model=str(model))
+            validator(model=str(model) if isinstance(model, Path) else net)
     return Evaluation(_accuracy(validator), _matches(validator.matched))
-
-
-def task_of(model: Path) -> str:
-    """`segment` or `detect`, as the checkpoint or the ONNX file's metadata says."""
-    if model.suffix == ".pt":
-        return str(load(model).task)
-    metadata = {entry.key: entry.value for entry in onnx.load(model, load_external_data=False).metadata_props}
-    return metadata["task"]
 
 
 def _accuracy(validator: Any) -> Accuracy:

@@ -1,0 +1,271 @@
+"""Packs what a run would ship into one folder, and a .zip of it, that a device needs nothing else for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from secateur import __version__
+from secateur.datasets.shapes import Shapes, draw
+from secateur.edge.bundle import MANIFEST, Bundle, digest, opened, runtime
+from secateur.edge.letterbox import read_picture
+from secateur.edge.predictor import open_predictor
+from secateur.edge.selftest import EXPECTED, Expected, expect
+from secateur.errors import ExportError, SpecError
+from secateur.manifest import FORMAT, MODELS, SAMPLES, Listed, Manifest, Packed, Source, Timed
+from secateur.reporting.bundle import readme
+from secateur.results import BASELINE, Accuracy, AccuracyChange, Fingerprint
+
+DRAWN = 4  # pictures of the self-test
+DRAWN_SIZE = 256  # px; the net's own size comes by letterboxing, which is tested too
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+ABSOLUTE = re.compile(r"(?<![^=,'\"\[])(?:~|/|[A-Za-z]:[/\\])[^=,'\"\]]*[/\\]")
+OWN = ("tracking", "outputs", "workers")
+"""Settings that say where a run was done, not what it was."""
+
+Report = dict[str, Any]
+
+
+def pack(run_dir: Path, out: Path, candidates: Sequence[str], samples: Path | None = None) -> Bundle:
+    """Writes the folder `out` and `out`.zip, in place of what was there; what is selected and the unpruned FP32 go
+    along with the candidates that are named. Raises SpecError or ExportError."""
+    report = _report(run_dir)
+    chosen = [_candidate(report, name) for name in dict.fromkeys([report["selected"], *candidates, BASELINE])]
+    _check_replaceable(out)
+    fresh = out.with_name(f".{out.name}-{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir(parents=True)
+        _fill(fresh, run_dir, report, chosen, samples)
+        _zip(fresh, out)
+        _put_in_place(fresh, out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    with opened(out) as bundle:
+        return bundle
+
+
+def candidates_of(run_dir: Path) -> list[str]:
+    """The names of all files that the run measured."""
+    return [candidate["name"] for candidate in _report(run_dir)["candidates"]]
+
+
+def default_place(run_dir: Path, bundles: Path) -> Path:
+    """`<bundles>/<run>-<what it selected>`."""
+    report = _report(run_dir)
+    return bundles / f"{report['run']['id'].replace('/', '_')}-{report['selected']}"
+
+
+# ---- what the run found ----------------------------------------------------------------------------
+
+
+def _report(run_dir: Path) -> Report:
+    try:
+        report: Report = json.loads((run_dir / "report.json").read_text())
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{run_dir} holds no finished run; do one: secateur run +study=quickstart") from error
+    if report["selected"] is None:
+        why = report["run"]["error"] or report["why"] or "no candidate was measured"
+        raise SpecError(f"the run in {run_dir} selected nothing that could be bundled: {why}")
+    return report
+
+
+def _candidate(report: Report, name: str) -> Report:
+    found: dict[str, Report] = {candidate["name"]: candidate for candidate in report["candidates"]}
+    if name not in found:
+        raise SpecError(f"the run has no candidate {name!r}; there are {', '.join(found)}")
+    return found[name]
+
+
+# ---- the folder ----------------------------------------------------------------------------------
+
+
+def _fill(folder: Path, run_dir: Path, report: Report, chosen: list[Report], samples: Path | None) -> None:
+    (folder / MODELS).mkdir()
+    (folder / SAMPLES).mkdir()
+    files = {candidate["name"]: _copy_model(candidate, run_dir, folder) for candidate in chosen}
+    pictures = _take_along(samples, folder) if samples else _draw(folder, report["run"]["spec"]["imgsz"])
+    models = tuple(_packed(candidate, report, files[candidate["name"]]) for candidate in chosen)
+    manifest = _manifest(report, models, pictures, _listed(folder))
+    _write_json(folder / "settings.json", _settings(report["run"]["spec"]))
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in manifest.names), encoding="utf-8")
+    (folder / EXPECTED).write_bytes(msgspec.json.encode(_expected(folder, manifest)))  # long: not for reading
+    (folder / "README.md").write_text(readme(manifest), encoding="utf-8")
+    _write_json(folder / MANIFEST, replace(manifest, files=_listed(folder)))
+
+
+def _copy_model(candidate: Report, run_dir: Path, folder: Path) -> str:
+    """Its path in the bundle."""
+    source = run_dir / candidate["file"]
+    target = folder / MODELS / source.name
+    if not source.exists():
+        raise ExportError(f"{source} is gone; run again, which makes it anew: {candidate['name']}")
+    if source.is_dir():
+        shutil.copytree(source, target)
+    elif digest(source) != candidate["sha256"]:
+        raise ExportError(f"{source} is not the file that was measured (its sha256 differs); run again")
+    else:
+        shutil.copyfile(source, target)
+    return f"{MODELS}/{target.name}"
+
+
+def _packed(candidate: Report, report: Report, file: str) -> Packed:
+    changes = {name: candidate.get(f"{name}_change") for name in ("box_map50_95", "mask_map50_95")}
+    return Packed(
+        name=candidate["name"],
+        runtime=candidate["runtime"],
+        runtime_fields=_runtime_fields(candidate["runtime"], report["run"]["spec"]),
+        quantization=candidate["quantization"],
+        file=file,
+        params=candidate["params"],
+        macs=candidate["macs"],
+        accuracy=msgspec.convert(candidate, Accuracy),
+        accuracy_change=msgspec.convert(changes, AccuracyChange) if changes["box_map50_95"] else None,
+        latency=_timed(candidate),
+    )
+
+
+def _runtime_fields(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """As the run set it; the unpruned FP32, which runs in ONNX Runtime always, has as many threads as the others."""
+    own = spec["runtime"]
+    if name != own["name"]:
+        return {"threads": own["threads"]}
+    return {key: value for key, value in own.items() if key != "name"}
+
+
+def _timed(candidate: Report) -> Timed:
+    """`report.json` tells it in one row with all else of the candidate; whole predictions need not be timed."""
+    whole = None
+    if candidate.get("end_to_end_ms"):
+        whole = {name: candidate[name] for name in ("preprocess_ms", "postprocess_ms")}
+        whole |= {"ms": candidate["end_to_end_ms"], "speedup": candidate["end_to_end_speedup"]}
+    return msgspec.convert(candidate | {"ms": candidate["latency_ms"], "end_to_end": whole}, Timed)
+
+
+def _manifest(
+    report: Report, models: tuple[Packed, ...], pictures: tuple[str, ...], files: dict[str, Listed]
+) -> Manifest:
+    run, dataset = report["run"], report["dataset"]
+    return Manifest(
+        format=FORMAT,
+        secateur=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        run=Source(run["id"], run["name"], _command(run["command"]), run["git"]),
+        versions=run["versions"],
+        task="detect" if models[0].accuracy.mask_map50_95 is None else "segment",
+        names=tuple(dataset["names"]),
+        imgsz=run["spec"]["imgsz"],
+        selected=report["selected"],
+        reference=BASELINE,
+        models=models,
+        device=msgspec.convert(report["device"], Fingerprint),
+        dataset=_without_places(dataset),
+        samples=pictures,
+        files=files,
+    )
+
+
+# ---- nothing that is nobody's business --------------------------------------------------------------
+
+
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = _without_places({name: value for name, value in spec.items() if name not in OWN})
+    return kept
+
+
+def _command(line: str) -> str:
+    words = [word for word in shlex.split(line) if not word.startswith(OWN)]
+    return shlex.join(_without_places(words))
+
+
+def _without_places(value: Any) -> Any:
+    """The same, of absolute paths their last part only: they say whose machine it was."""
+    if isinstance(value, Mapping):
+        return {key: _without_places(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_places(inner) for inner in value]
+    return ABSOLUTE.sub("", value) if isinstance(value, str) else value
+
+
+# ---- the self-test --------------------------------------------------------------------------------
+
+
+def _draw(folder: Path, imgsz: int) -> tuple[str, ...]:
+    """Pictures drawn by code, so that nobody's are taken along; wide ones and tall ones, which letterboxing pads."""
+    size = min(imgsz, DRAWN_SIZE)
+    names = tuple(f"{SAMPLES}/{number}.png" for number in range(DRAWN))
+    for number, name in enumerate(names):
+        picture, _ = draw(Shapes(size=size, noise=0.01, objects=6), "val", number)
+        width, height = (size, size * 3 // 4) if number % 2 else (size * 3 // 4, size)
+        picture.crop((0, 0, width, height)).save(folder / name)
+    return names
+
+
+def _take_along(samples: Path, folder: Path) -> tuple[str, ...]:
+    pictures = sorted(path for path in samples.glob("*") if path.suffix.lower() in PICTURES)
+    if not pictures:
+        raise SpecError(f"no pictures in {samples}; a folder of {', '.join(PICTURES)} is wanted")
+    for picture in pictures:
+        shutil.copyfile(picture, folder / SAMPLES / picture.name)
+    return tuple(f"{SAMPLES}/{picture.name}" for picture in pictures)
+
+
+def _expected(folder: Path, manifest: Manifest) -> dict[str, Expected]:
+    """What each file gives on this machine, in the runtime that it is bundled for."""
+    pictures = [read_picture(folder / name) for name in manifest.samples]
+    found = {}
+    for model in manifest.models:
+        opens = runtime(model.runtime, model.runtime_fields)
+        predictor = open_predictor(folder / model.file, opens, names=manifest.names)
+        found[model.name] = expect(predictor, pictures, model.quantization)
+    return found
+
+
+# ---- on the disk ----------------------------------------------------------------------------------
+
+
+def _write_json(path: Path, values: Any) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=2))
+
+
+def _listed(folder: Path) -> dict[str, Listed]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): Listed(digest(path), path.stat().st_size) for path in paths}
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise SpecError(f"{out} is there and is no bundle; choose another folder with --out")
+
+
+def _zip(folder: Path, out: Path) -> None:
+    """Beside the folder, and whole or not at all."""
+    archive = Path(f"{out}.zip")
+    beside = archive.with_name(f".{archive.name}.part")
+    try:
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                file.write(path, path.relative_to(folder))
+        beside.replace(archive)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _put_in_place(fresh: Path, out: Path) -> None:
+    """A folder cannot be replaced in one step: the old one stays until the new one has its name."""
+    old = out.with_name(f".{out.name}-old-{os.getpid()}")
+    if out.exists():
+        out.rename(old)
+    fresh.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,73 @@
+"""What a device gets: the base package alone, in an environment of its own, is small, starts fast and does its work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from secateur.packing import pack
+from tests.example_run import write_run
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+UV = Path(sys.executable).with_name("uv")
+MOST_MB, MOST_SECONDS = 250, 0.5
+TRAINING = ("torch", "torchvision", "ultralytics", "torch_pruning", "mlflow", "hydra", "omegaconf", "onnx", "cv2")
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a fresh environment with `pip install secateur`."""
+    if not UV.exists():
+        pytest.skip(f"no uv at {UV}: make setup installs it")
+    venv = tmp_path_factory.mktemp("device") / "venv"
+    for arguments in (["venv", "--python", sys.executable, venv], ["pip", "install", "--python", venv, ROOT]):
+        done = subprocess.run([UV, "--quiet", *arguments], capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            pytest.skip(f"nothing to install from: {done.stderr.strip()[-300:]}")
+    return venv / "bin"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packed")
+    return Path(f"{pack(write_run(folder), folder / 'bundle', []).folder}.zip")
+
+
+def say(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_is_small(device: Path) -> None:
+    sizes = [path.lstat().st_size for path in (device.parent / "lib").rglob("*") if path.is_file()]
+
+    assert sum(sizes) < MOST_MB * 1e6
+
+
+def test_it_holds_no_training_stack(device: Path, tmp_path: Path) -> None:
+    code = f"from importlib.util import find_spec; print([name for name in {TRAINING} if find_spec(name)])"
+
+    assert say(device / "python", "-c", code, cwd=tmp_path) == "[]\n"
+
+
+@pytest.mark.parametrize("module", ["secateur.edge.predictor", "secateur.cli"])
+def test_it_is_imported_fast(module: str, device: Path, tmp_path: Path) -> None:
+    code = f"import time; import {module}; print(time.process_time())"  # of the whole process: a busy machine adds none
+    seconds = [float(say(device / "python", "-c", code, cwd=tmp_path)) for _ in range(5)]  # the first compiles
+
+    assert min(seconds) < MOST_SECONDS
+
+
+def test_it_checks_and_times_a_bundle(device: Path, bundle: Path, tmp_path: Path) -> None:
+    told = say(device / "secateur", "bench", bundle, "--json", "device.json", "--seconds", "1", cwd=tmp_path)
+
+    report = json.loads((tmp_path / "device.json").read_text())
+    assert "✓ pruned-int8_static gives what it should" in told
+    assert all(found["latency"]["ms"]["p50"] > 0 for found in report["models"].values())
