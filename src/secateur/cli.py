@@ -168,14 +168,19 @@ def _json_array(file: str | None) -> Iterator[JsonArray | None]:
     if file is None:
         yield None
         return
+    if file != "-":
+        _check_writable(Path(file))
+    with nullcontext(sys.stdout) if file == "-" else Path(file).open("w") as stream, JsonArray(stream) as array:
+        yield array
+
+
+def _check_writable(file: Path) -> None:
     try:
-        opened = nullcontext(sys.stdout) if file == "-" else Path(file).open("w")
+        file.touch()
     except OSError as error:
         raise SpecError(
             f"--json: cannot write {file} ({error.strerror}); give another file, or - for stdout"
         ) from error
-    with opened as stream, JsonArray(stream) as array:
-        yield array
 
 
 @app.command()
