@@ -110,10 +110,15 @@ def names_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
 def _labels(classes: Sequence[str | int], names: Sequence[str]) -> tuple[int, ...]:
     """Each class' number; raises SpecError where the net knows none of that name."""
-    for name in classes:
-        if name not in names and not str(name).isdecimal():
-            raise SpecError(unknown("class", str(name), list(names)))
-    return tuple(names.index(name) if name in names else int(name) for name in classes)
+    return tuple(_number(str(name), names) for name in classes)
+
+
+def _number(name: str, names: Sequence[str]) -> int:
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and (not names or int(name) < len(names)):
+        return int(name)
+    raise SpecError(unknown("class", name, list(names)))
 
 
 def _check_task(metadata: Mapping[str, str]) -> None:
