@@ -6,6 +6,7 @@ temporary folder. Takes about the time of two quickstarts.
     python experiments/bench.py            all of it
     python experiments/bench.py commands   only the quick ones
     python experiments/bench.py pruning    only what a prune costs
+    python experiments/bench.py predicting only what is done to a net's outputs
     python experiments/bench.py int8       only how fast INT8 files are, and what calibrating them costs
     python experiments/bench.py latency    only whether a speed-up is the same when it is measured again: half an hour
 """
@@ -18,16 +19,20 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
     from secateur.adapters.yolo.door import Yolo
     from secateur.specs import Timer
 
@@ -191,6 +196,69 @@ def _spread(folder: Path) -> float:
     return 100 * (max(again) - min(again)) / statistics.median(again)
 
 
+def predicting() -> Iterator[Goal]:
+    """A hundred instances at 640 px in a picture of 640 x 480, on one thread, beside Ultralytics' predictor."""
+    with TemporaryDirectory(prefix="secateur-bench-") as folder:
+        ratios = Path(folder) / "ratio"
+        _process(sys.executable, __file__, "postprocess", str(ratios))
+        ours_ms, ratio = map(float, ratios.read_text().split())
+        yield Goal("post-processing in numpy, over Ultralytics' in torch", ratio, "x", 1.2)
+        yield Goal("  its time for 100 instances", ours_ms, "ms", 50)
+
+
+def postprocess(out: str) -> None:
+    """In a process of its own: writes the milliseconds ours takes, and how many times those of Ultralytics' that is;
+    medians of runs in turns."""
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    import numpy as np
+    import torch
+    from ultralytics.models.yolo.segment import SegmentationPredictor
+
+    from secateur.edge.letterbox import place
+    from secateur.edge.predictor import Predictor
+
+    torch.set_num_threads(1)
+    outputs, pixels = _crowd(np.random.default_rng(0)), np.zeros((480, 640, 3), np.uint8)
+    names = {label: str(label) for label in range(80)}
+    session = SimpleNamespace(input_shape=(1, 3, IMGSZ, IMGSZ), metadata={"names": str(names), "task": "segment"})
+    ours, theirs = Predictor(session), SegmentationPredictor(overrides={"conf": 0.25, "verbose": False})
+    theirs.model, theirs.batch = SimpleNamespace(names=names, end2end=False), ([""],)
+    tensors, image = [torch.from_numpy(output) for output in outputs], torch.zeros(1, 3, IMGSZ, IMGSZ)
+    at = place(480, 640, IMGSZ)
+    samples = [
+        (
+            _ms(lambda: ours.postprocess(outputs, at, 480, 640)),
+            _ms(lambda: theirs.postprocess(tensors, image, [pixels])),
+        )
+        for _ in range(20)
+    ]
+    ours_ms, theirs_ms = np.median(samples[2:], axis=0)
+    Path(out).write_text(f"{ours_ms} {ours_ms / theirs_ms}")
+
+
+def _crowd(rng: Generator) -> list[NDArray[Any]]:
+    """Raw outputs of YOLOv8-seg in which a hundred objects stay, each found by eight anchors."""
+    import numpy as np
+
+    rows = np.zeros((116, 8400), np.float32)
+    rows[:4] = rng.uniform(10, 600, (4, 8400))
+    rows[4:84] = rng.random((80, 8400)) * 0.01
+    rows[84:] = rng.standard_normal((32, 8400))
+    anchors = rng.permutation(8400)[:800].reshape(100, 8)
+    for at, (row, column) in zip(anchors, np.ndindex(10, 10), strict=True):
+        rows[:2, at] = np.array([[column], [row]]) * 56 + 64 + rng.normal(0, 1, (2, 8))
+        rows[2:4, at] = np.exp(rng.uniform(np.log(20), np.log(200), (2, 1))) * rng.normal(1, 0.02, (2, 8))
+        rows[4 + rng.integers(80), at] = rng.uniform(0.3, 0.9, 8)
+    prototypes = np.kron(rng.standard_normal((32, 20, 20)), np.ones((8, 8)))
+    return [rows[None], prototypes[None].astype(np.float32)]
+
+
+def _ms(step: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    step()
+    return 1000 * (time.perf_counter() - started)
+
+
 def quickstart() -> Iterator[Goal]:
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         command = ("run", "+study=quickstart", f"outputs={folder}")
@@ -238,8 +306,15 @@ def _process(*command: str, fails: bool = False) -> Ran:
     return Ran(time.perf_counter() - started, usage.ru_maxrss / 2**20)
 
 
-SECTIONS = {"commands": commands, "pruning": pruning, "int8": int8, "latency": latency, "quickstart": quickstart}
-PROCESSES = {"prune": prune, "files": files, "calibrate": calibrate}
+SECTIONS = {
+    "commands": commands,
+    "pruning": pruning,
+    "int8": int8,
+    "latency": latency,
+    "predicting": predicting,
+    "quickstart": quickstart,
+}
+PROCESSES = {"prune": prune, "files": files, "calibrate": calibrate, "postprocess": postprocess}
 
 
 def main(sections: list[str]) -> int:

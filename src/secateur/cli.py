@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, SpecError
 
 if TYPE_CHECKING:
     from secateur.edge.coco import JsonArray
@@ -140,6 +141,8 @@ def predict(
     threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass, if no bundle's; 0: all.")] = 2,
 ) -> None:
     """Look at pictures: boxes and masks, drawn and as JSON."""
+    # the runtime's threads wait awake for the next picture, and would fight with those of numpy
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from secateur.edge.bundle import opened_predictor
     from secateur.edge.predict import predict as look
 
@@ -165,8 +168,19 @@ def _json_array(file: str | None) -> Iterator[JsonArray | None]:
     if file is None:
         yield None
         return
+    if file != "-":
+        _check_writable(Path(file))
     with nullcontext(sys.stdout) if file == "-" else Path(file).open("w") as stream, JsonArray(stream) as array:
         yield array
+
+
+def _check_writable(file: Path) -> None:
+    try:
+        file.touch()
+    except OSError as error:
+        raise SpecError(
+            f"--json: cannot write {file} ({error.strerror}); give another file, or - for stdout"
+        ) from error
 
 
 @app.command()

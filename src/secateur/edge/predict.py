@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,14 +78,20 @@ def predict(
     """
     looks = _video if sources.is_video(source) else _pictures
     tally = Tally()
-    for seen in looks(predictor, source, out):
-        if isinstance(seen, SecateurError):
-            tally.failed += 1
-            complain(str(seen))
-        else:
-            tally.add(seen)
-            tell(seen)
+    with closing(looks(predictor, source, out)) as every, _stopped_by_hand(source):
+        for seen in every:
+            if isinstance(seen, SecateurError):
+                tally.failed += 1
+                complain(str(seen))
+            else:
+                tally.add(seen)
+                tell(seen)
     return tally
+
+
+def _stopped_by_hand(source: str) -> AbstractContextManager[None]:
+    """Ctrl-C is how a camera ends; what else it breaks off stays broken off."""
+    return nullcontext() if sources.camera(source) is None else suppress(KeyboardInterrupt)
 
 
 def look(predictor: Predictor, pixels: Pixels, file: str, frame: int | None = None) -> Seen:
@@ -101,7 +107,7 @@ def look(predictor: Predictor, pixels: Pixels, file: str, frame: int | None = No
     return Seen(file, frame, pixels, found, ms)
 
 
-def _pictures(predictor: Predictor, source: str, out: Path | None) -> Iterator[Seen | SecateurError]:
+def _pictures(predictor: Predictor, source: str, out: Path | None) -> Generator[Seen | SecateurError]:
     folder = Path(source)
     for path in sources.pictures(folder, out):
         try:
@@ -113,7 +119,7 @@ def _pictures(predictor: Predictor, source: str, out: Path | None) -> Iterator[S
             yield error
 
 
-def _video(predictor: Predictor, source: str, out: Path | None) -> Iterator[Seen | SecateurError]:
+def _video(predictor: Predictor, source: str, out: Path | None) -> Generator[Seen | SecateurError]:
     from secateur.edge.video import Video, VideoWriter
 
     number = sources.camera(source)

@@ -38,10 +38,6 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, at: NDArray[Any]) -> Detections:
-        inside = None if self.masks is None else self.masks[at]
-        return Detections(self.boxes[at], self.scores[at], self.labels[at], inside)
-
 
 class Predictor:
     """Finds what Ultralytics' predictor finds with `retina_masks`.
@@ -91,10 +87,8 @@ class Predictor:
         boxes = _in_the_picture(found.boxes, placement, height, width)
         if prototypes is None:
             return Detections(boxes, found.scores, found.labels, None)
-        inside = masks(prototypes, found.coefficients, boxes, height, width)
-        detections = Detections(boxes, found.scores, found.labels, inside)
-        seen = inside.any((1, 2))
-        return detections if seen.all() else detections.take(np.flatnonzero(seen))
+        inside, seen = masks(prototypes, found.coefficients, boxes, height, width)
+        return Detections(boxes[seen], found.scores[seen], found.labels[seen], inside)
 
 
 def open_predictor(model: Path, runtime: Runtime, **settings: Any) -> Predictor:
@@ -116,10 +110,15 @@ def names_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
 def _labels(classes: Sequence[str | int], names: Sequence[str]) -> tuple[int, ...]:
     """Each class' number; raises SpecError where the net knows none of that name."""
-    for name in classes:
-        if name not in names and not str(name).isdecimal():
-            raise SpecError(unknown("class", str(name), list(names)))
-    return tuple(names.index(name) if name in names else int(name) for name in classes)
+    return tuple(_number(str(name), names) for name in classes)
+
+
+def _number(name: str, names: Sequence[str]) -> int:
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and (not names or int(name) < len(names)):
+        return int(name)
+    raise SpecError(unknown("class", name, list(names)))
 
 
 def _check_task(metadata: Mapping[str, str]) -> None:
