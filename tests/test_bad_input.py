@@ -143,7 +143,7 @@ MISTYPED = [
     ),
     ("+runtime.provider_options.device_id=1", "runtime.provider_options must be empty with *got {'device_id': 1}"),
     ("runtime=onnxruntim", "no runtime named 'onnxruntim'; there are * did you mean 'onnxruntime'?"),
-    ("runtime=ncnn", "runtime=ncnn runs files of quantization=fp32 only, got int8_static"),
+    ("runtime=ncnn", "runtime=ncnn does not run int8_static's files: pnnx converts those of quantization=fp32 only"),
     ("nonsense", "Error parsing override 'nonsense'*"),
 ]
 

@@ -7,7 +7,9 @@ import pytest
 from secateur import plugins
 from secateur.app import check
 from secateur.quantizers.fp32 import Fp32
+from secateur.quantizers.nncf import Nncf
 from secateur.runtimes.ncnn import Ncnn
+from secateur.runtimes.openvino import Openvino
 from secateur.schedules.linear import Linear
 from secateur.specs import Benchmark, Evidence, Export, Model, RunSpec, Scope, Sparsity, Training
 
@@ -53,13 +55,19 @@ def test_files_that_a_runtime_cannot_take_are_refused(spec: RunSpec) -> None:
         refused(lambda export=export: replace(spec, export=export), line)
 
 
+def test_a_runtime_that_runs_the_quantized_files_wrong_is_refused(spec: RunSpec) -> None:
+    line = "runtime=openvino does not run nncf's files: OpenVINO gives wrong outputs of them"
+
+    refused(lambda: replace(spec, runtime=Openvino(), quantization=Nncf()), line)
+
+
 @pytest.mark.parametrize("quantization", ["int8_static", "fp16"])
 def test_a_runtime_that_does_not_run_the_quantized_files_is_refused(spec: RunSpec, quantization: str) -> None:
     part = plugins.load("quantization", quantization)()
 
     refused(
         lambda: replace(spec, runtime=Ncnn(), quantization=part),
-        f"runtime=ncnn runs files of quantization=fp32 only, got {quantization}",
+        f"runtime=ncnn does not run {quantization}'s files: pnnx converts those of quantization=fp32 only",
     )
 
 

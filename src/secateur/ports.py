@@ -161,8 +161,6 @@ class Runtime(Protocol):
     """What runs a model file on the device."""
 
     name: ClassVar[str]
-    quantizations: ClassVar[tuple[str, ...]]
-    """Names of the quantizations whose files it runs; none: all of them."""
 
     @property
     def threads(self) -> int:
@@ -174,6 +172,9 @@ class Runtime(Protocol):
 
     def version(self) -> str:
         """Version of the library."""
+
+    def refusal(self, quantization: str) -> str | None:
+        """Why it does not run the files of a quantization; None where it does."""
 
     def open(self, model: Path) -> Session:
         """Loads a model file; raises ExportError where it cannot be run."""

@@ -323,11 +323,9 @@ class RunSpec:
                 not self.export.dynamic or getattr(part, "any_shape", False),
                 f"export.dynamic must be false with {kind}={part.name}, which takes one shape only",
             )
-        runs = self.runtime.quantizations
+        refusal = self.runtime.refusal(self.quantization.name)
         require(
-            not runs or self.quantization.name in runs,
-            f"runtime={self.runtime.name} runs files of quantization={'|'.join(runs)} only, "
-            f"got {self.quantization.name}",
+            refusal is None, f"runtime={self.runtime.name} does not run {self.quantization.name}'s files: {refusal}"
         )
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -45,6 +46,8 @@ STEADY = 0.02  # warming up ends when two windows differ by less
 WINDOWS = 4  # of warming up, each `warmup_seconds` long, at most
 TURNS = 5  # of each file in a round
 WAKING = 0.05  # seconds at the beginning of a turn that do not count: caches are cold, others' pools still spin
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+"""Of what is timed, as of `secateur predict`: numpy's threads would fight with the runtime's for the cores."""
 STATUS = Path("/proc/self/status")
 
 
@@ -162,7 +165,14 @@ def _process(contender: Contender, warmup_seconds: float, pictures: Sequence[Pat
     command = [sys.executable, "-m", "secateur.edge.bench", json.dumps(request)]
     with (
         TemporaryFile("w+") as errors,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | ENVIRONMENT,
+        ) as child,
     ):
         try:
             yield _Process(child, contender.model, errors)

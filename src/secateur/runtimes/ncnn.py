@@ -44,7 +44,6 @@ class Ncnn:
     """
 
     name: ClassVar[str] = "ncnn"
-    quantizations: ClassVar[tuple[str, ...]] = ("fp32",)
     single: ClassVar[bool] = True
     threads: int = 2
     precision: Precision = "f32"
@@ -63,6 +62,9 @@ class Ncnn:
         self._check_device()
         if find_spec("pnnx") is None:
             raise SpecError("runtime=ncnn needs pnnx to convert what was exported: pip install 'secateur[pnnx]'")
+
+    def refusal(self, quantization: str) -> str | None:
+        return None if quantization == "fp32" else "pnnx converts those of quantization=fp32 only"
 
     def version(self) -> str:
         return str(_library().__version__)

@@ -42,7 +42,6 @@ class Onnxruntime:
     """
 
     name: ClassVar[str] = "onnxruntime"
-    quantizations: ClassVar[tuple[str, ...]] = ()
     any_shape: ClassVar[bool] = True
     threads: int = 2
     provider: str = CPU
@@ -68,6 +67,9 @@ class Onnxruntime:
             raise SpecError(
                 f"runtime.provider: this ONNX Runtime has no {self.provider!r}; there are {', '.join(available)}"
             )
+
+    def refusal(self, quantization: str) -> str | None:
+        return None
 
     def version(self) -> str:
         return str(_library().__version__)

@@ -33,9 +33,6 @@ class Openvino:
     """
 
     name: ClassVar[str] = "openvino"
-    quantizations: ClassVar[tuple[str, ...]] = (
-        "fp32", "fp16", "int8_static", "int8_accuracy", "int8_dynamic", "int8_qat"
-    )  # fmt: skip
     threads: int = 2
     precision: Literal["f32", "bf16"] = "f32"
     round_to: int = 16
@@ -59,6 +56,9 @@ class Openvino:
                 f"runtime.precision=bf16 needs a processor with one of {wanted}: OpenVINO would take no notice of it, "
                 "or be slower; take f32"
             )
+
+    def refusal(self, quantization: str) -> str | None:
+        return "OpenVINO gives wrong outputs of them (docs/runtimes.md)" if quantization == "nncf" else None
 
     def version(self) -> str:
         return str(_library().__version__).partition("-")[0]
