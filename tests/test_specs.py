@@ -56,7 +56,7 @@ def test_files_that_a_runtime_cannot_take_are_refused(spec: RunSpec) -> None:
 
 
 def test_a_runtime_that_runs_the_quantized_files_wrong_is_refused(spec: RunSpec) -> None:
-    line = "runtime=openvino does not run nncf's files: OpenVINO gives wrong outputs of them"
+    line = "runtime=openvino does not run nncf's files: OpenVINO gives wrong outputs of them (docs/runtimes.md)"
 
     refused(lambda: replace(spec, runtime=Openvino(), quantization=Nncf()), line)
 
