@@ -32,8 +32,6 @@ from secateur.results import EndToEnd, Interval, Latency, Percentiles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from secateur.edge.letterbox import Pixels
-    from secateur.edge.predictor import Predictor
     from secateur.ports import Progress, Runtime, Session
     from secateur.specs import Benchmark
 
@@ -284,27 +282,17 @@ def _look(session: Session, pictures: list[str]) -> Callable[[float], list[tuple
     if not pictures or session.input_shape[0] > 1:
         return lambda seconds: []
     from secateur.edge.letterbox import read_picture
+    from secateur.edge.predict import look
     from secateur.edge.predictor import Predictor
 
     predictor = Predictor(session)
-    seen = itertools.cycle([read_picture(Path(picture)) for picture in pictures])
+    seen = itertools.cycle([(read_picture(Path(picture)), picture) for picture in pictures])
 
-    def look(seconds: float) -> list[tuple[float, ...]]:
-        return list(zip(*_repeated(lambda: _prediction(predictor, session, next(seen)), seconds), strict=True))
+    def prediction() -> tuple[float, float, float]:
+        ms = look(predictor, *next(seen)).ms
+        return ms.preprocess, ms.postprocess, ms.preprocess + ms.network + ms.postprocess
 
-    return look
-
-
-def _prediction(predictor: Predictor, session: Session, pixels: Pixels) -> tuple[float, float, float]:
-    """Milliseconds before the pass, after it, and of all."""
-    started = time.perf_counter_ns()
-    image, placement = predictor.preprocess(pixels)
-    placed = time.perf_counter_ns()
-    outputs = session.run(image)
-    ran = time.perf_counter_ns()
-    predictor.postprocess(outputs, placement, *pixels.shape[:2])
-    ended = time.perf_counter_ns()
-    return (placed - started) / 1e6, (ended - ran) / 1e6, (ended - started) / 1e6
+    return lambda seconds: list(zip(*_repeated(prediction, seconds), strict=True))
 
 
 def _warm_up(step: Callable[[], object], seconds: float) -> None:
