@@ -44,7 +44,7 @@ def render(report: RunReport) -> str:
             change_method=summary.change_method(report),
             latency_method=summary.latency_method(report),
             end_to_end_method=summary.end_to_end_method(report),
-            whole={c.name: table.whole(c, c.latency.end_to_end) for c in report.candidates if c.latency.end_to_end},
+            times={candidate.name: _times(candidate) for candidate in report.candidates},
             minutes=f"{report.seconds / 60:.0f} min" if report.seconds >= 120 else f"{report.seconds:.0f} s",
         )
     )
@@ -111,6 +111,13 @@ def _measured(candidate: Candidate, unpruned: Candidate) -> list[Figure]:
         Figure("File", _size(unpruned), _size(candidate), size),
         Figure("Latency, p50", _time(unpruned), _time(candidate), table.speedup(candidate)),
     ]
+
+
+def _times(candidate: Candidate) -> tuple[str, ...]:
+    """Of the forward pass, of what is before and after it and of all, with the whole's speed-up; memory, loading."""
+    latency = candidate.latency
+    p50, *whole = table.whole(candidate)
+    return p50, f"{latency.ms.p90:.1f}", f"{latency.ms.p99:.1f}", f"{latency.images_per_second:.1f}", *whole
 
 
 def _size(candidate: Candidate) -> str:

@@ -227,8 +227,8 @@ def end_to_end_method(report: RunReport) -> str:
     if not any(candidate.latency.end_to_end for candidate in report.candidates):
         return ""
     return (
-        "p50 of a forward pass (net) and, on training pictures, of letterboxing (before), decoding (after) and all of "
-        "it (whole); reading the file is not in it. Memory is the process' most, load what opening the file took."
+        "Whole predictions are on training pictures, p50: letterboxing (before), the pass, decoding (after); reading "
+        "a picture's file is not in it. Memory is the process' most, load what opening the file took."
     )
 
 

@@ -97,20 +97,26 @@ def _candidate(candidate: Candidate, report: RunReport) -> tuple[str, ...]:
 
 def _end_to_end(report: RunReport) -> Table:
     title = "Whole predictions (ms), and what they take"
-    table = _table(title, "file", "net", "before", "after", "whole", "p99", "speed-up", "MB", "load s")
+    table = _table(title, "file", "net", "before", "after", "whole", "speed-up", "MB", "load s")
     for candidate in report.candidates:
-        if found := candidate.latency.end_to_end:
-            style = "bold" if candidate.name == report.selected else None
-            table.add_row(f"{_mark(candidate, report)} {candidate.name}", *whole(candidate, found), style=style)
+        style = "bold" if candidate.name == report.selected else None
+        table.add_row(f"{_mark(candidate, report)} {candidate.name}", *whole(candidate), style=style)
     return table
 
 
-def whole(candidate: Candidate, found: EndToEnd) -> tuple[str, ...]:
-    """p50 of the pass, of what is before and after it and of all; its p99 and speed-up; memory, seconds to load."""
+def whole(candidate: Candidate) -> tuple[str, ...]:
+    """p50 of the pass, of what is before and after it and of all, the speed-up of all; MB, seconds to load."""
     latency = candidate.latency
-    parts = (latency.ms.p50, found.preprocess_ms.p50, found.postprocess_ms.p50, found.ms.p50, found.ms.p99)
-    factor = "1×" if candidate.name == BASELINE else ratio(found.speedup.median, 2)
-    return *(f"{ms:.1f}" for ms in parts), factor, _rounded(latency.peak_memory_mb), f"{latency.load_seconds:.2f}"
+    pass_ms, load = f"{latency.ms.p50:.1f}", f"{latency.load_seconds:.2f}"
+    return pass_ms, *_around(candidate.name, latency.end_to_end), _rounded(latency.peak_memory_mb), load
+
+
+def _around(name: str, found: EndToEnd | None) -> tuple[str, ...]:
+    """Dashes where no whole predictions were timed."""
+    if found is None:
+        return (NONE,) * 4
+    parts = (found.preprocess_ms.p50, found.postprocess_ms.p50, found.ms.p50)
+    return *(f"{ms:.1f}" for ms in parts), "1×" if name == BASELINE else ratio(found.speedup.median, 2)
 
 
 def _rounded(megabytes: float | None) -> str:

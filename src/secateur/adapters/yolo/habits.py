@@ -1,15 +1,16 @@
 """What Ultralytics does unasked, switched off: installing, reporting, logging to MLflow, writing beside the data,
-leaving a core idle, and refusing bf16 to CPUs.
+leaving a core idle, refusing bf16 to CPUs, and leaving pictures out of a score where the machine is slow.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import shutil
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def _settle(folder: Path) -> None:
     import ultralytics.data.build
     import ultralytics.data.utils
     import ultralytics.engine.trainer
+    import ultralytics.utils.nms
     import ultralytics.utils.torch_utils
     from ultralytics.utils import LOGGER, SETTINGS
 
@@ -55,6 +57,9 @@ def _settle(folder: Path) -> None:
     ultralytics.data.utils.check_font = lambda *_: None  # it would download a font that only its plots use
     ultralytics.engine.trainer.autocast = _autocast
     ultralytics.data.build.YOLODataset = _dataset_with_caches_elsewhere()
+    ultralytics.utils.nms.non_max_suppression = partial(
+        ultralytics.utils.nms.non_max_suppression, max_time_img=math.inf
+    )
 
 
 def _autocast(enabled: Any, device: str = "cuda") -> Any:
