@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -140,6 +141,8 @@ def predict(
     threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass, if no bundle's; 0: all.")] = 2,
 ) -> None:
     """Look at pictures: boxes and masks, drawn and as JSON."""
+    # the runtime's threads wait awake for the next picture, and would fight with those of numpy
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from secateur.edge.bundle import opened_predictor
     from secateur.edge.predict import predict as look
 

@@ -158,12 +158,17 @@ def _first(overlap: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _overlap(boxes: Floats, others: Floats, iou: float) -> NDArray[np.bool_]:
     """(n, m): whether their intersection is more than `iou` of their union."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    sides = np.maximum(high - low, 0)
-    shared = sides[..., 0] * sides[..., 1]
+    width, height = (_shared(boxes[:, [side, side + 2]], others[:, [side, side + 2]]) for side in (0, 1))
+    shared = width * height
     with np.errstate(invalid="ignore", divide="ignore"):  # of boxes without area
-        return shared / (_area(boxes)[:, None] + _area(others)[None] - shared) > iou  # type: ignore[no-any-return]
+        return shared / (_area(boxes)[:, None] + _area(others)[None] - shared) > iou
+
+
+def _shared(spans: Floats, others: Floats) -> Floats:
+    """(n, m): how long the intersection of two spans (n, 2) and (m, 2) is, 0 where they have none."""
+    between = np.minimum(spans[:, None, 1], others[None, :, 1])
+    between -= np.maximum(spans[:, None, 0], others[None, :, 0])
+    return np.maximum(between, 0, out=between)
 
 
 def _area(boxes: Floats) -> Floats:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
@@ -50,7 +51,7 @@ def colour(label: int) -> Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _blend(pixels: Pixels, mask: np.ndarray, paint: Colour) -> None:
+def _blend(pixels: Pixels, mask: NDArray[np.bool_], paint: Colour) -> None:
     """In place, within the mask."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -59,6 +60,14 @@ def _blend(pixels: Pixels, mask: np.ndarray, paint: Colour) -> None:
     inside = mask[box]
     mixed = pixels[box][inside] * (1 - OPACITY) + np.array(paint) * OPACITY
     pixels[box][inside] = mixed.round().astype(np.uint8)
+    pixels[box][_outline(inside)] = paint  # tells two of a class that touch from each other
+
+
+def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of its pixels that have one outside it beside them."""
+    around = np.pad(mask, 1)
+    within = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return mask & ~within
 
 
 def _frame(pen: ImageDraw, box: tuple[int, int, int, int], paint: Colour, line: int) -> None:

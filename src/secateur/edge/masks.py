@@ -32,21 +32,35 @@ class Axis:
     last: NDArray[np.intp]
 
 
-def masks(prototypes: Floats, coefficients: Floats, boxes: Floats, height: int, width: int) -> Masks:
-    """(n, height, width) of prototypes (k, rows, columns), coefficients (n, k) and boxes (n, 4) in the picture's px."""
+def masks(
+    prototypes: Floats, coefficients: Floats, boxes: Floats, height: int, width: int
+) -> tuple[Masks, NDArray[np.intp]]:
+    """(m, height, width), and which m of the boxes they belong to: those with a pixel in them.
+
+    Prototypes are (k, rows, columns), coefficients (n, k), boxes (n, 4) in the picture's own pixels.
+    """
     count, rows, columns = prototypes.shape
     logits = (coefficients @ prototypes.reshape(count, -1)).reshape(-1, rows, columns)
     down, across = axes(height, width, rows, columns)
-    found = np.zeros((len(boxes), height, width), bool)  # pages that no mask touches cost nothing
-    # a pixel belongs to a box whose corner lies left of it or on it
-    for logit, mask, (left, top, right, bottom) in zip(logits, found, np.ceil(boxes).astype(int), strict=True):
-        if left < right and top < bottom:
-            mask[top:bottom, left:right] = _inside(logit, down, slice(top, bottom), across, slice(left, right))
-    return found
+    places = [_place(box) for box in boxes]
+    inside = [_inside(logit, down, tall, across, wide) for logit, (tall, wide) in zip(logits, places, strict=True)]
+    seen = [at for at, mask in enumerate(inside) if mask.any()]
+    found = np.zeros((len(seen), height, width), bool)  # pages that no mask touches cost nothing
+    for mask, at in zip(found, seen, strict=True):
+        mask[places[at]] = inside[at]
+    return found, np.array(seen, np.intp)
+
+
+def _place(box: Floats) -> tuple[slice, slice]:
+    """Rows and columns of the pixels whose corner lies in the box."""
+    left, top, right, bottom = (math.ceil(side) for side in box.tolist())
+    return slice(top, bottom), slice(left, right)
 
 
 def _inside(logit: Floats, down: Axis, tall: slice, across: Axis, wide: slice) -> Masks:
     """Where the logits, sampled bilinearly at some rows and columns of the picture, are above zero."""
+    if tall.start == tall.stop or wide.start == wide.stop:
+        return np.zeros((0, 0), bool)
     rows = slice(down.first[tall.start], down.last[tall.stop - 1] + 1)
     columns = slice(across.first[wide.start], across.last[wide.stop - 1] + 1)
     narrow = down.weights[tall, rows] @ logit[rows, columns]

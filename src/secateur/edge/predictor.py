@@ -38,10 +38,6 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, at: NDArray[Any]) -> Detections:
-        inside = None if self.masks is None else self.masks[at]
-        return Detections(self.boxes[at], self.scores[at], self.labels[at], inside)
-
 
 class Predictor:
     """Finds what Ultralytics' predictor finds with `retina_masks`.
@@ -91,10 +87,8 @@ class Predictor:
         boxes = _in_the_picture(found.boxes, placement, height, width)
         if prototypes is None:
             return Detections(boxes, found.scores, found.labels, None)
-        inside = masks(prototypes, found.coefficients, boxes, height, width)
-        detections = Detections(boxes, found.scores, found.labels, inside)
-        seen = inside.any((1, 2))
-        return detections if seen.all() else detections.take(np.flatnonzero(seen))
+        inside, seen = masks(prototypes, found.coefficients, boxes, height, width)
+        return Detections(boxes[seen], found.scores[seen], found.labels[seen], inside)
 
 
 def open_predictor(model: Path, runtime: Runtime, **settings: Any) -> Predictor:
