@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 DRAWN = 4  # pictures of the self-test
 DRAWN_SIZE = 256  # px; the net's own size comes by letterboxing, which is tested too
+MIDDLE = 128.0  # grey
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 ABSOLUTE = re.compile(r"(?<![^=,'\"\[])(?:~|/|[A-Za-z]:[/\\])[^=,'\"\]]*[/\\]")
 OWN = ("tracking", "outputs", "workers")
@@ -207,19 +208,21 @@ def _without_places(value: Any) -> Any:
 
 
 def _draw(folder: Path, imgsz: int) -> tuple[str, ...]:
-    """Pictures made by code, so that nobody's are taken along; wide ones and tall ones, which letterboxing pads."""
+    """Pictures made by code, so that nobody's are taken along: shapes under a texture, and texture alone; wide ones and
+    tall ones, which letterboxing pads."""
     size = min(imgsz, DRAWN_SIZE)
     names = tuple(f"{SAMPLES}/{number}.png" for number in range(DRAWN))
     for number, name in enumerate(names):
         height, width = (size * 3 // 4, size) if number % 2 else (size, size * 3 // 4)
         drawn, _ = draw(Shapes(size=size, objects=6, noise=0.0), "val", number)
-        pixels = np.asarray(drawn, np.float64) + _texture(size, number)
+        below = np.asarray(drawn, np.float64) if number < DRAWN // 2 else MIDDLE
+        pixels = below + _texture(size, number)
         Image.fromarray(pixels[:height, :width].clip(0, 255).round().astype(np.uint8)).save(folder / name)
     return names
 
 
 def _texture(size: int, seed: int) -> NDArray[np.float64]:
-    """(size, size, 3), 48 grey levels of standard deviation around 0: noise whose amplitude falls with the frequency.
+    """(size, size, 3), 64 grey levels of standard deviation around 0: noise whose amplitude falls with the frequency.
 
     So it does in photographs. On smooth pictures sums of 8-bit products stay small, where on those they overflow.
     """
@@ -229,7 +232,7 @@ def _texture(size: int, seed: int) -> NDArray[np.float64]:
     grey, colours = rng.normal(size=(size, size, 1)), rng.normal(size=(size, size, 3))
     spectrum = np.fft.fft2(grey + colours / 2, axes=(0, 1)) / frequency[..., None]
     noise = np.real(np.fft.ifft2(spectrum, axes=(0, 1)))
-    return np.asarray(48 * noise / noise.std())
+    return np.asarray(64 * noise / noise.std())
 
 
 def _take_along(samples: Path, folder: Path) -> tuple[str, ...]:
