@@ -121,6 +121,9 @@ MISTYPED = [
     ("sensitivity.ratios=[]", "sensitivity.ratios must rise within (0, 1), got []"),
     ("scope.kind=lokal", "scope.kind must be one of local, global, isomorphic, sensitivity, got 'lokal'"),
     ("scope.keep=model.0.*", "scope.keep: expected array, got str (value: 'model.0.*')"),
+    ("export.batch=0", "export.batch must be 1 or more, got 0"),
+    ("export.dynamic=true", "export.dynamic must be false with quantization=int8_static, which takes one shape only"),
+    ("export.dynamic=yes please", "export.dynamic: expected bool, got str (value: 'yes please')"),
     ("max_map_drop=0", "max_map_drop must be in (0, 1], got 0.0"),
     ("max_map_drop=2", "max_map_drop must be in (0, 1], got 2.0"),
     ("imgsz=100", "imgsz must be a multiple of 32, got 100"),
@@ -134,6 +137,13 @@ MISTYPED = [
     ("dataset.unlabelled=nowhere", "dataset.unlabelled: no folder 'nowhere'"),
     ("finetune.precision=fp8", "finetune.precision must be one of auto, fp32, bf16, fp16, got 'fp8'"),
     ("finetune.precision=fp16", "finetune.precision=fp16 needs a GPU; take bf16, fp32 or auto on the CPU"),
+    (
+        "runtime.provider=CUDAProvider",
+        "runtime.provider: this ONNX Runtime has no 'CUDAProvider'; there are *CPUExecutionProvider",
+    ),
+    ("+runtime.provider_options.device_id=1", "runtime.provider_options must be empty with *got {'device_id': 1}"),
+    ("runtime=onnxruntim", "no runtime named 'onnxruntim'; there are * did you mean 'onnxruntime'?"),
+    ("runtime=ncnn", "runtime=ncnn runs files of quantization=fp32 only, got int8_static"),
     ("nonsense", "Error parsing override 'nonsense'*"),
 ]
 
@@ -166,6 +176,24 @@ def test_a_quantizer_whose_library_is_missing_gets_one_line_and_leaves_no_trace(
     monkeypatch.setitem(sys.modules, library, None)  # as Python notes that there is none
 
     code, stderr = secateur(command, f"quantization={name}")
+
+    assert (code, one_line(stderr)) == (2, line)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "line"),
+    [
+        ("openvino", "openvino", "runtime=openvino needs OpenVINO: pip install 'secateur[openvino]'"),
+        ("ncnn", "ncnn", "runtime=ncnn needs ncnn: pip install 'secateur[ncnn]'"),
+    ],
+)
+def test_a_runtime_whose_library_is_missing_gets_one_line_and_leaves_no_trace(
+    name: str, library: str, line: str, secateur: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as Python notes that there is none
+
+    code, stderr = secateur("run", f"runtime={name}", "quantization=fp32")
 
     assert (code, one_line(stderr)) == (2, line)
     assert list(folder.iterdir()) == []

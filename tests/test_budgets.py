@@ -14,7 +14,7 @@ from secateur.budgets import Stopwatch, counted
 from secateur.edge.fingerprint import fingerprint
 from secateur.ports import Tools
 from secateur.runtimes.onnxruntime import Onnxruntime
-from secateur.specs import Benchmark, Timer
+from secateur.specs import Benchmark, Export, Timer
 from tests.conftest import no_progress, prune
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def test_what_is_gone_is_counted_against_the_unpruned_net(unit: str, gone: float
 def watch(yolo: Yolo, seg_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
     monkeypatch.setattr(budgets, "PLAN", Benchmark(rounds=3, seconds=0.3, warmup_seconds=0.1))
     timer = Timer(Onnxruntime(), "1", fingerprint())
-    return Stopwatch(yolo.load(seg_checkpoint), timer, 160, Tools(yolo, ChannelPruner(), yolo, no_progress), tmp_path)
+    tools = Tools(yolo, ChannelPruner(), yolo, no_progress)
+    return Stopwatch(yolo.load(seg_checkpoint), timer, Export(batch=2), 160, tools, tmp_path)
 
 
 def test_time_is_taken_of_exported_nets_and_every_trial_is_kept(
@@ -56,6 +57,7 @@ def test_time_is_taken_of_exported_nets_and_every_trial_is_kept(
     gone = watch(small)
 
     (trial,) = watch.trials
+    assert Onnxruntime().open(watch.unpruned).input_shape == (2, 3, 160, 160)  # as what ships will be
     assert not trial.refused
     assert gone == pytest.approx(1 - 1 / trial.speedup.median)
     assert 0 < gone < 1

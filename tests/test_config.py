@@ -9,7 +9,7 @@ import yaml
 
 from secateur.app import SETTINGS, VALUES, check, shipped
 from secateur.plugins import FOLDERS
-from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Sparsity, Training
+from secateur.specs import Benchmark, Evidence, Export, Model, RunSpec, Scope, Sparsity, Training
 
 ROOT = Path(__file__).parents[1]
 CHOICES = sorted((ROOT / "conf").glob("*/*.yaml"))
@@ -18,6 +18,7 @@ STUDIES = sorted(STUDY.rglob("*.yaml"))
 UNSET = {
     "yolo_folder": "dataset.root={data}",
     "other_teacher": "distillation.teacher=yolov8s-seg.pt",
+    "ncnn": "quantization=fp32",
 }
 """What a choice asks for."""
 
@@ -123,6 +124,11 @@ def test_sparse_training_is_set_apart_from_fine_tuning() -> None:
     assert (spec.sparsity.training.epochs, spec.finetune.epochs) == (7, 0)
 
 
+def test_files_take_one_picture_of_one_shape_unless_others_are_asked_for() -> None:
+    assert check([]).export == Export(batch=1, dynamic=False)
+    assert check(["export.dynamic=true", "export.batch=8", "quantization=fp16"]).export == Export(8, dynamic=True)
+
+
 def test_activations_stay_unless_others_are_asked_for() -> None:
     assert check([]).activation == "silu"
     assert check(["activation=hardswish"]).activation == "hardswish"
@@ -169,6 +175,7 @@ def test_the_config_holds_all_that_a_run_is_made_of_and_nothing_else() -> None:
 
     assert config["evidence"].keys() == names(Evidence)
     assert config["benchmark"].keys() == names(Benchmark)
+    assert Export(**config["export"]) == Export()
     assert (config.keys() | groups) - {"defaults", "hydra"} == FOLDERS.keys() | VALUES.keys() | SETTINGS.keys()
     assert FOLDERS.keys() | VALUES.keys() == names(RunSpec)
 

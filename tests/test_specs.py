@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from secateur import plugins
 from secateur.app import check
+from secateur.quantizers.fp32 import Fp32
+from secateur.runtimes.ncnn import Ncnn
 from secateur.schedules.linear import Linear
-from secateur.specs import Benchmark, Evidence, Model, RunSpec, Scope, Sparsity, Training
+from secateur.specs import Benchmark, Evidence, Export, Model, RunSpec, Scope, Sparsity, Training
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,30 @@ def refused(make: Callable[[], Any], line: str) -> None:
 )
 def test_a_run_out_of_range_is_refused(spec: RunSpec, field: str, value: object, line: str) -> None:
     refused(lambda: replace(spec, **{field: value}), line)
+
+
+def test_files_that_a_runtime_cannot_take_are_refused(spec: RunSpec) -> None:
+    spec = replace(spec, runtime=Ncnn(), quantization=Fp32())
+
+    for export, line in (
+        (Export(batch=4), "export.batch must be 1 with runtime=ncnn, which takes a picture at a time, got 4"),
+        (Export(dynamic=True), "export.dynamic must be false with runtime=ncnn, which takes one shape only"),
+    ):
+        refused(lambda export=export: replace(spec, export=export), line)
+
+
+@pytest.mark.parametrize("quantization", ["int8_static", "fp16"])
+def test_a_runtime_that_does_not_run_the_quantized_files_is_refused(spec: RunSpec, quantization: str) -> None:
+    part = plugins.load("quantization", quantization)()
+
+    refused(
+        lambda: replace(spec, runtime=Ncnn(), quantization=part),
+        f"runtime=ncnn runs files of quantization=fp32 only, got {quantization}",
+    )
+
+
+def test_a_runtime_takes_the_quantized_files_that_it_names(spec: RunSpec) -> None:
+    assert replace(spec, runtime=Ncnn(), quantization=Fp32())
 
 
 @pytest.mark.parametrize("changes", [{"max_map_drop": 1.0}, {"max_map_drop": None}, {"imgsz": 32}, {"seed": 0}])

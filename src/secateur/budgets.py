@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.edge.bench import Contender, compare
 from secateur.ports import ChannelPruner, ConvertingRuntime, Gauge, Tools
 from secateur.results import BASELINE, Interval, Trial
-from secateur.specs import Benchmark, Timer
+from secateur.specs import Benchmark, Export, Timer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,8 +44,10 @@ class Stopwatch:
     nothing that counts, which is said as minus infinity. `trials` holds all that was timed.
     """
 
-    def __init__(self, unpruned: nn.Module, timer: Timer, imgsz: int, tools: Tools, folder: Path) -> None:
-        self.runtime, self.imgsz, self.tools, self.folder = timer.runtime, imgsz, tools, folder
+    def __init__(
+        self, unpruned: nn.Module, timer: Timer, export: Export, imgsz: int, tools: Tools, folder: Path
+    ) -> None:
+        self.runtime, self.export, self.imgsz, self.tools, self.folder = timer.runtime, export, imgsz, tools, folder
         self.unpruned = self._exported(unpruned, "unpruned")
         self.macs = tools.pruner.footprint(unpruned, imgsz).macs
         self.trials: list[Trial] = []
@@ -66,7 +68,7 @@ class Stopwatch:
         """The file, or folder, that the runtime opens."""
         weights, model = self.folder / f"{name}.pt", self.folder / f"{name}.onnx"
         self.tools.detector.save(net, weights)
-        self.tools.detector.export_onnx(weights, self.imgsz, model)
+        self.tools.detector.export_onnx(weights, self.imgsz, model, self.export.batch, self.export.dynamic)
         if not isinstance(self.runtime, ConvertingRuntime):
             return model
         self.runtime.convert(model, self.folder / name)

@@ -238,9 +238,9 @@ def cut(
     assert spec.schedule
     unit = spec.schedule.unit
     looks = (None, None, None) if spec.importance.needs == "weights" else (data, spec.evidence, spec.seed)
-    clock = timer(spec.runtime) if unit == "latency" else None
+    clock, way = (timer(spec.runtime), spec.export) if unit == "latency" else (None, None)
     inputs = prune.Inputs(
-        net.weights, unpruned.weights, spec.importance, spec.scope, unit, target, spec.imgsz, clock, probed, *looks
+        net.weights, unpruned.weights, spec.importance, spec.scope, unit, target, spec.imgsz, clock, way, probed, *looks
     )
     return stage(prune.run, inputs, f"−{target:.0%} {unit}", rung)
 
@@ -333,7 +333,7 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
 def reference(unpruned: Net, spec: RunSpec, stage: Runner) -> dict[str, File]:
     """What all files are compared with, whatever they run in: the unpruned net in FP32, in ONNX Runtime."""
     runtime = spec.runtime if isinstance(spec.runtime, Onnxruntime) else Onnxruntime(threads=spec.runtime.threads)
-    exported = stage(export.run, export.Inputs(unpruned.weights, spec.imgsz), "baseline").model
+    exported = stage(export.run, export.Inputs(unpruned.weights, spec.imgsz, spec.export), "baseline").model
     return {BASELINE: File(unpruned, Fp32.name, exported, timer(runtime))}
 
 
@@ -357,7 +357,7 @@ def quantized(net: Net, net_name: str, way: Quantizer, spec: RunSpec, data: Arti
         weights, label = stage(quantize_aware.run, trained, name).weights, name
     else:
         weights, label = net.weights, net_name
-    exported = stage(export.run, export.Inputs(weights, spec.imgsz), label).model
+    exported = stage(export.run, export.Inputs(weights, spec.imgsz, spec.export), label).model
     looks = (data, spec.seed) if way.images else (None, None)
     return stage(quantize.run, quantize.Inputs(exported, way, spec.imgsz, *looks), name).model
 

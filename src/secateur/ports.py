@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from secateur.results import Accuracy, Epoch, Footprint, Rung, RunReport, Sensitivity, StageRecord
     from secateur.specs import Activation, Distillation, Scope, Training
 
-    Image = NDArray[np.float32]  # (1, 3, height, width), RGB, 0–1
+    Image = NDArray[np.float32]  # (1, 3, height, width), or a stack of them: (batch, …), RGB, 0–1
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while a stage works."""
@@ -148,13 +148,13 @@ class Session(Protocol):
     """An opened model file, ready to run."""
 
     input_shape: tuple[int, ...]
-    """(batch, 3, height, width)."""
+    """(batch, 3, height, width); where the file leaves a side open, what it was exported for."""
 
     metadata: Mapping[str, str]
     """What the file says of itself, under Ultralytics' keys (task, names, imgsz, …); empty where it says nothing."""
 
     def run(self, image: Image) -> Sequence[NDArray[Any]]:
-        """The raw outputs for one picture."""
+        """The raw outputs for a stack of pictures, as many as the file takes."""
 
 
 class Runtime(Protocol):
@@ -285,8 +285,8 @@ class Detector(Protocol):
     def evaluate(self, model: Path | Session, data: Path, imgsz: int, progress: Progress) -> Evaluation:
         """Scores a checkpoint, or an opened file, on the validation pictures, taken in the same order every time."""
 
-    def export_onnx(self, weights: Path, imgsz: int, out: Path) -> None:
-        """Writes the net as ONNX, batch 1, static shape."""
+    def export_onnx(self, weights: Path, imgsz: int, out: Path, batch: int = 1, dynamic: bool = False) -> None:
+        """Writes the net as ONNX, for so many pictures at once; dynamic: for any number of them, of any size."""
 
     def load(self, weights: Path) -> nn.Module:
         """The net in FP32 on the CPU, its blocks unrolled into layers that can be pruned."""

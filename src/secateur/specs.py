@@ -234,6 +234,20 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
+class Export:
+    """How the files that could ship take their pictures: `batch` at once, or, if `dynamic`, any number of any size.
+
+    A dynamic file is calibrated, scored and timed with `batch` pictures of the run's size.
+    """
+
+    batch: int = 1
+    dynamic: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.batch >= 1, f"batch must be 1 or more, got {self.batch}")
+
+
+@dataclass(frozen=True)
 class Timer:
     """What a latency is measured with, and the device that it holds for."""
 
@@ -276,6 +290,7 @@ class RunSpec:
     patience: int
     quantization: Quantizer
     runtime: Runtime
+    export: Export
     benchmark: Benchmark
     imgsz: int
     seed: int
@@ -297,6 +312,22 @@ class RunSpec:
         require(
             self.schedule is not None or (self.sparsity is None and self.activation == "silu"),
             "schedule=none prunes nothing, so that sparsity must be none and activation silu",
+        )
+        require(
+            self.export.batch == 1 or not getattr(self.runtime, "single", False),
+            f"export.batch must be 1 with runtime={self.runtime.name}, which takes a picture at a time, "
+            f"got {self.export.batch}",
+        )
+        for kind, part in (("quantization", self.quantization), ("runtime", self.runtime)):
+            require(
+                not self.export.dynamic or getattr(part, "any_shape", False),
+                f"export.dynamic must be false with {kind}={part.name}, which takes one shape only",
+            )
+        runs = self.runtime.quantizations
+        require(
+            not runs or self.quantization.name in runs,
+            f"runtime={self.runtime.name} runs files of quantization={'|'.join(runs)} only, "
+            f"got {self.quantization.name}",
         )
         require(self.imgsz > 0 and self.imgsz % 32 == 0, f"imgsz must be a multiple of 32, got {self.imgsz}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")

@@ -19,10 +19,11 @@ def no_metadata(net: onnx.ModelProto) -> None:
 
 
 def test_a_file_says_what_it_is(seg_onnx: Path) -> None:
-    file = describe(seg_onnx, read(seg_onnx))
+    net = read(seg_onnx)
+    file = describe(seg_onnx, net)
 
     assert (file.task, file.classes, file.imgsz) == ("segment", 5, IMGSZ)
-    assert file.input_shape == picture_shape(file) == (1, 3, IMGSZ, IMGSZ)
+    assert file.input_shape == picture_shape(file, net) == (1, 3, IMGSZ, IMGSZ)
     assert file.size_bytes == seg_onnx.stat().st_size
     assert not file.is_quantized
 
@@ -34,10 +35,11 @@ def test_a_quantized_file_is_told_by_its_nodes(int8_onnx: Path) -> None:
 def test_open_sides_are_told_by_their_name_and_filled_in_as_usual(seg_onnx: Path, tmp_path: Path) -> None:
     model = changed(seg_onnx, tmp_path / "open.onnx", open_batch)
 
-    file = describe(model, read(model))
+    net = read(model)
+    file = describe(model, net)
 
     assert file.input_shape == ("batch", 3, IMGSZ, IMGSZ)
-    assert picture_shape(file) == (1, 3, IMGSZ, IMGSZ)
+    assert picture_shape(file, net) == (1, 3, IMGSZ, IMGSZ)
 
 
 def test_a_file_without_metadata_says_nothing_of_itself(seg_onnx: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from secateur.edge.bench import Contender, Opened, Timing, Turn, compare, paired_speedup, percentiles
@@ -81,6 +82,21 @@ def test_a_latency_says_what_was_measured(short_model: Path) -> None:
     assert 0 < latency.ms.p50 <= latency.ms.p99
     assert 500 / latency.ms.p99 < latency.images_per_second < 1000 / latency.ms.p50 * 2
     assert 0 < latency.load_seconds < 30
+
+
+def test_an_open_file_is_timed_with_what_it_was_exported_for(short_model: Path, tmp_path: Path) -> None:
+    net = onnx.load(short_model)
+    for entry in (*net.graph.input, *net.graph.output):
+        for side, name in ((0, "batch"), (2, "height"), (3, "width")):
+            entry.type.tensor_type.shape.dim[side].dim_param = name
+    for key, value in (("batch", "2"), ("imgsz", "[32, 32]")):
+        net.metadata_props.add(key=key, value=value)
+    onnx.save(net, tmp_path / "open.onnx")
+
+    latency = timed({"open": tmp_path / "open.onnx"}, "open")["open"]
+
+    assert (latency.batch, latency.imgsz) == (2, 32)
+    assert 1000 / latency.ms.p99 < latency.images_per_second < 2000 / latency.ms.p50 * 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak memory")

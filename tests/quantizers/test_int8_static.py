@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from secateur.errors import ExportError
+from secateur.intake import answers
 from secateur.quantizers.fp32 import Fp32
 from secateur.quantizers.int8_static import Int8Static, float_nodes, integer_forms
 from secateur.runtimes.onnxruntime import Onnxruntime
@@ -53,6 +54,32 @@ def test_the_quantized_net_answers_nearly_as_the_original(yolo_onnx: Path, int8_
 
     for exact, rounded in zip(original, quantized, strict=True):
         assert np.abs(rounded - exact).mean() < 0.05 * np.abs(exact).mean()
+
+
+def test_a_file_for_four_pictures_gives_to_each_what_the_file_for_one_gives(
+    four_onnx: Path, int8_onnx: Path, pictures: list, tmp_path: Path
+) -> None:
+    Int8Static(images=len(pictures)).quantize(four_onnx, iter(pictures), tmp_path / "four.onnx")
+
+    four, one = (list(answers(Onnxruntime().open(path), pictures)) for path in (tmp_path / "four.onnx", int8_onnx))
+
+    for given, wanted in zip(four, one, strict=True):
+        for output, same in zip(given, wanted, strict=True):
+            assert np.abs(output - same).mean() < 1e-3 * np.abs(same).mean()  # a scale may end on another last bit
+
+
+@pytest.mark.parametrize("calibrator", ["mean_minmax", "percentile"])
+def test_ranges_are_those_of_single_pictures_though_the_last_stack_is_not_full(
+    calibrator: str, yolo_onnx: Path, four_onnx: Path, pictures: list
+) -> None:
+    part = Int8Static(calibrator=calibrator)
+    one, four = integer_forms(yolo_onnx), integer_forms(four_onnx)
+
+    wanted = part.ranges(yolo_onnx, one, float_nodes(one.graph), pictures[:2])
+    given = part.ranges(four_onnx, four, float_nodes(four.graph), pictures[:2])
+
+    assert given.keys() == wanted.keys()
+    assert all(given[name] == pytest.approx(wanted[name], rel=1e-2, abs=1e-3) for name in wanted)
 
 
 def test_every_convolution_is_quantized_and_the_last_ones_give_float(int8_onnx: Path) -> None:

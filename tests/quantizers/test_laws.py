@@ -5,19 +5,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
 from secateur import app, plugins
 from secateur.errors import ExportError, SpecError
+from secateur.intake import answers
 from secateur.quantizers import int8_static
 from secateur.quantizers.fp16 import Fp16
 from secateur.quantizers.int8_accuracy import Int8Accuracy
 from secateur.quantizers.int8_dynamic import Int8Dynamic
 from secateur.quantizers.int8_qat import Int8Qat
+from secateur.runtimes.onnxruntime import Onnxruntime
 from secateur.stages import evaluate, quantize
 
 NAMES = [name for name in plugins.names("quantization") if name != "fp32"]  # it copies whatever there is
+
+FOR_ANY_SHAPE = [name for name in NAMES if getattr(plugins.load("quantization", name), "any_shape", False)]
 
 every_quantizer = pytest.mark.parametrize("name", NAMES)
 
@@ -50,20 +55,6 @@ def missing(original: Path, out: Path) -> None:
     """Nothing is written."""
 
 
-def of_any_size(original: Path, out: Path) -> None:
-    net = onnx.load(original)
-    net.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
-    onnx.save(net, out)
-
-
-def of_two_pictures(original: Path, out: Path) -> None:
-    net = onnx.load(original)
-    net.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
-    for output in net.graph.output:
-        output.type.tensor_type.shape.dim[0].dim_value = 2
-    onnx.save(net, out)
-
-
 def in_fp16(original: Path, out: Path) -> None:
     Fp16().quantize(original, (), out)
 
@@ -78,8 +69,6 @@ def in_int8(original: Path, out: Path) -> None:
     [
         (broken, "cannot read {model}: "),
         (missing, "cannot read {model}: "),
-        (of_any_size, "cannot quantize {model}: the shape of its input 'images' is dynamic; export it anew"),
-        (of_two_pictures, "cannot quantize {model}: it takes 2 pictures at once; export it anew"),
         (in_fp16, "cannot quantize {model}: its weights have 16 bits already; export it anew"),
         (in_int8, "cannot quantize {model}: it is quantized already; export it anew"),
     ],
@@ -110,3 +99,47 @@ def test_the_file_keeps_inputs_outputs_and_what_ultralytics_reads(
     assert quantized.graph.input == original.graph.input
     assert quantized.graph.output == original.graph.output
     assert all(entry in quantized.metadata_props for entry in original.metadata_props)
+
+
+def near(given: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
+    """As far as rounding goes."""
+    pairs = list(zip(given, wanted, strict=True))
+    return all(
+        one.shape == other.shape and np.abs(one - other).mean() < 0.1 * np.abs(other).mean() for one, other in pairs
+    )
+
+
+@every_quantizer
+def test_a_file_for_four_pictures_answers_each_as_the_net_does(
+    name: str, yolo_onnx: Path, four_onnx: Path, pictures: list, tmp_path: Path
+) -> None:
+    quantizer(name).quantize(four_onnx, iter(pictures), tmp_path / "quantized.onnx")
+
+    net, session = Onnxruntime().open(yolo_onnx), Onnxruntime().open(tmp_path / "quantized.onnx")
+    assert session.input_shape[0] == 4
+    for picture, given in zip(pictures[:3], answers(session, pictures[:3]), strict=True):
+        assert near(given, net.run(picture))
+
+
+@pytest.mark.parametrize("name", FOR_ANY_SHAPE)
+def test_a_file_for_any_shape_stays_one_and_answers_as_the_net_does(
+    name: str, open_onnx: Path, pictures: list, tmp_path: Path
+) -> None:
+    quantizer(name).quantize(open_onnx, iter(pictures), tmp_path / "quantized.onnx")
+
+    net, session = Onnxruntime().open(open_onnx), Onnxruntime().open(tmp_path / "quantized.onnx")
+    for images in (pictures[0], np.concatenate(pictures)[:2, :, :64, :32]):
+        assert near(session.run(np.ascontiguousarray(images)), net.run(np.ascontiguousarray(images)))
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*FOR_ANY_SHAPE}))
+def test_a_file_for_any_shape_is_refused_in_one_line_by_all_others(
+    name: str, open_onnx: Path, pictures: list, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError) as refusal:
+        quantizer(name).quantize(open_onnx, iter(pictures), tmp_path / "quantized.onnx")
+
+    assert str(refusal.value) == (
+        f"cannot quantize {open_onnx}: the shape of its input 'images' is dynamic; export it anew, with one shape"
+    )
+    assert list(tmp_path.iterdir()) == []

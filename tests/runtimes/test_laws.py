@@ -15,6 +15,7 @@ from secateur.edge import bench
 from secateur.errors import ExportError, SpecError
 from secateur.ports import ConvertingRuntime
 from secateur.runtimes.onnxruntime import Onnxruntime
+from secateur.specs import Benchmark
 from tests.conftest import IMGSZ
 
 FP32 = 1e-4  # of an output's range: what the order of additions makes of it
@@ -171,10 +172,12 @@ def test_one_thread_keeps_one_core_busy_and_nothing_is_said_or_left(runtime: Any
 
 
 def test_the_benchmark_times_it(runtime: Any, model: Path) -> None:
-    timing = bench.measure(model, runtime, seconds=0.05, warmup_seconds=0.0)
+    plan = Benchmark(rounds=2, seconds=0.05, warmup_seconds=0.0)
 
-    assert (timing.threads, timing.imgsz, timing.runtime_version) == (1, IMGSZ, runtime.version())
-    assert min(timing.samples_ms) > 0
+    latency = bench.compare({"it": bench.Contender(model, runtime)}, "it", plan, lambda *_: None)["it"]
+
+    assert (latency.threads, latency.imgsz, latency.runtime_version) == (1, IMGSZ, runtime.version())
+    assert latency.ms.p50 > 0
 
 
 @pytest.mark.parametrize("fields", [{"threads": -1}, {"round_to": 0}])

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from secateur.adapters.yolo.door import Yolo
 from secateur.edge.fingerprint import fingerprint
 from secateur.ports import Tools
 from secateur.quantizers._graph import LEARNED
@@ -47,6 +48,19 @@ def test_a_file_that_gives_something_has_no_fault(seg_onnx: Path, shapes: Path, 
 
     assert found.fault is None
     assert [output.name for output in found.outputs] == ["output0", "output1"]
+
+
+def test_a_file_that_takes_several_pictures_is_looked_at_picture_by_picture(
+    yolo: Yolo, seg_checkpoint: Path, seg_onnx: Path, shapes: Path, tools: Tools, tmp_path: Path
+) -> None:
+    yolo.export_onnx(seg_checkpoint, IMGSZ, tmp_path / "three.onnx", batch=3)
+
+    found, single = (verified(model, shapes, tools, tmp_path) for model in (tmp_path / "three.onnx", seg_onnx))
+
+    assert found.fault is None
+    for given, wanted in zip(found.outputs, single.outputs, strict=True):
+        assert given.shape == wanted.shape
+        assert (given.low, given.high) == pytest.approx((wanted.low, wanted.high), abs=1e-4)
 
 
 def test_a_file_that_gives_nan_has_a_fault(seg_onnx: Path, shapes: Path, tools: Tools, tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ WORDS = 200  # characters of a runtime's message that are told, at most
 
 def examine(model: Path, runtime: Onnxruntime, data: Path | None, seconds: float) -> Examination:
     """Raises ExportError where the file cannot be opened or run, SpecError where the data yaml says nothing
-    or the file takes other pictures than single square ones."""
+    or the file takes other pictures than square ones."""
     net = read(model)
     file, graph = describe(model, net), Graph(net.graph)
-    shape = picture_shape(file)
+    shape = picture_shape(file, net)
     pictures = list(_drawn(shape) if data is None else _validation_pictures(data, shape, model))
     profiled, run = _profiled(file, runtime, shape, seconds)
     checked = outputs.look(runtime.open(model), file.classes, pictures)
@@ -69,8 +69,8 @@ def _validation_pictures(data: Path, shape: tuple[int, ...], model: Path) -> Ite
     from secateur.datasets._yolo import read as read_data
 
     imgsz = shape[-1]
-    if shape != (1, 3, imgsz, imgsz):
-        raise SpecError(f"{model} takes {list(shape)}, where --data looks at single square pictures: leave it out")
+    if shape[1:] != (3, imgsz, imgsz):
+        raise SpecError(f"{model} takes {list(shape)}, where --data looks at square pictures: leave it out")
     every = read_data(data).pictures["val"]
     chosen = np.linspace(0, len(every) - 1, min(PICTURES, len(every))).astype(int)
     return (letterbox(read_picture(every[at]), imgsz) for at in chosen)
@@ -81,7 +81,7 @@ def _drawn(shape: tuple[int, ...]) -> Iterator[Image]:
     rng = np.random.default_rng(0)
     _, channels, height, width = shape
     for _ in range(DRAWN):
-        picture = rng.random(shape, np.float32) / np.float32(4)
+        picture = rng.random((1, *shape[1:]), np.float32) / np.float32(4)
         for _ in range(SHAPES):
             top, left = int(rng.integers(height)), int(rng.integers(width))
             tall, wide = int(rng.integers(8, max(height // 2, 9))), int(rng.integers(8, max(width // 2, 9)))

@@ -28,7 +28,7 @@ def _shape(file: ModelFile) -> list[Finding]:
     if not named:
         return []
     text = f"the shape of its input is dynamic ({', '.join(named)}): the runtime plans memory and layouts anew"
-    return [Finding("dynamic_shape", "slow", text, "export anew with one shape: dynamic=False, batch 1")]
+    return [Finding("dynamic_shape", "slow", text, "export anew with one shape: export.dynamic=false")]
 
 
 def _metadata(file: ModelFile) -> list[Finding]:

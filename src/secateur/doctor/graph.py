@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.errors import ExportError
 from secateur.examination import ModelFile
+from secateur.intake import literal, shape_of
 from secateur.quantizers._graph import INTEGER
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 TO_INT, TO_FLOAT = "QuantizeLinear", "DequantizeLinear"
 RESHAPING = frozenset({"Reshape", "Transpose", "Split", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
-USUAL_SIDES = (1, 3)  # batch and channels, where a file leaves them open
-USUAL_IMGSZ = 640
+SIDES = 4  # of what YOLO files take: pictures, channels, height, width
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ def read(model: Path) -> ModelProto:
 
 
 def describe(model: Path, net: ModelProto) -> ModelFile:
-    said = {entry.key: entry.value for entry in net.metadata_props}
-    names, imgsz = _literal(said.get("names")), _literal(said.get("imgsz"))
+    said = _metadata(net)
+    names, imgsz = literal(said.get("names")), literal(said.get("imgsz"))
     sizes = imgsz if isinstance(imgsz, list | tuple) else [imgsz]
     return ModelFile(
         path=model,
@@ -115,12 +114,11 @@ def describe(model: Path, net: ModelProto) -> ModelFile:
     )
 
 
-def picture_shape(file: ModelFile) -> tuple[int, ...]:
-    """The shape of a picture that it takes; open sides as the file's metadata says, or as usual."""
-    usual = (*USUAL_SIDES, *[file.imgsz or USUAL_IMGSZ] * 2)
-    if len(file.input_shape) != len(usual):
+def picture_shape(file: ModelFile, net: ModelProto) -> tuple[int, ...]:
+    """The shape of the pictures that it takes at once; open sides as the file's metadata says, or as usual."""
+    if len(file.input_shape) != SIDES:
         raise ExportError(f"{file.path} takes {list(file.input_shape)}, no picture; secateur examines YOLO files")
-    return tuple(side if isinstance(side, int) else usual[at] for at, side in enumerate(file.input_shape))
+    return shape_of(file.input_shape, _metadata(net))
 
 
 def _input_shape(graph: GraphProto) -> tuple[int | str, ...]:
@@ -129,9 +127,5 @@ def _input_shape(graph: GraphProto) -> tuple[int | str, ...]:
     return tuple(side.dim_value or side.dim_param or "?" for side in entry.type.tensor_type.shape.dim)
 
 
-def _literal(text: str | None) -> Any:
-    """Ultralytics writes its metadata as Python has it; None where that is not so."""
-    try:
-        return None if text is None else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return None
+def _metadata(net: ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in net.metadata_props}

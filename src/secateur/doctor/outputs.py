@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.examination import Finding, OutputCheck
+from secateur.intake import answers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,8 +20,8 @@ COORDINATES = 4  # of a box, before its class scores
 
 def look(session: Session, classes: int | None, pictures: Iterable[Image]) -> tuple[OutputCheck, ...]:
     """Each output on all the pictures; how many classes there are says which numbers of a box are scores."""
-    given = [session.run(picture) for picture in pictures]
-    return tuple(_check(f"output{at}", np.stack(values), classes) for at, values in enumerate(zip(*given, strict=True)))
+    each = zip(*answers(session, pictures), strict=True)
+    return tuple(_check(f"output{at}", np.stack(values), classes) for at, values in enumerate(each))
 
 
 def first_fault(outputs: Sequence[OutputCheck]) -> str | None:

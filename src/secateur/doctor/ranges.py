@@ -16,6 +16,7 @@ import numpy as np
 
 from secateur.doctor.graph import RESHAPING, TO_FLOAT, TO_INT, Graph
 from secateur.examination import Finding, TensorRange
+from secateur.intake import answers
 from secateur.quantizers._ranges import SILU_LOWEST
 
 if TYPE_CHECKING:
@@ -183,8 +184,8 @@ def _observe(
     tallies = {name: _Tally() for name in names}
     with TemporaryDirectory(prefix="secateur-") as folder:
         session = runtime.open(_with_outputs(net, names, Path(folder) / "observed.onnx"))
-        for picture in pictures:
-            for name, values in zip(names, session.run(picture)[-len(names) :], strict=True):
+        for given in answers(session, pictures):
+            for name, values in zip(names, given[-len(names) :], strict=True):
                 node = readers.get(name)
                 tallies[name].add(
                     values, node and graph.step(node), node and graph.ends(node), node and _floor(node, graph)

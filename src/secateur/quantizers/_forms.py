@@ -91,8 +91,8 @@ def _softmaxes(view: _View) -> Rewritten:
         joined = view.only_reader(mean.output[0], "Reshape") if mean else None
         if not (turned and split and split.op_type == "Reshape" and mean and joined):
             continue
-        _, bins, sides, anchors = view.shapes[softmax.output[0]]
-        if attributes(softmax).get("axis") != 1 or view.shapes[split.output[0]] != [1, sides, bins, anchors]:
+        batch, bins, sides, anchors = view.shapes[softmax.output[0]]
+        if attributes(softmax).get("axis") != 1 or view.shapes[split.output[0]] != [batch, sides, bins, anchors]:
             continue
         name = joined.output[0]
         yield (
@@ -100,10 +100,10 @@ def _softmaxes(view: _View) -> Rewritten:
             view.chain(
                 split.input[0], name,
                 ("Transpose", "rows", [], {"perm": [0, 2, 1]}),
-                ("Reshape", "bins", view.shape(f"{name}/bins_shape", [1, anchors, sides, bins]), {}),
+                ("Reshape", "bins", view.shape(f"{name}/bins_shape", [batch, anchors, sides, bins]), {}),
                 ("Softmax", "softmax", [], {"axis": -1}),
                 ("MatMul", "mean", [view.add(f"{name}/weights", view.values(mean.input[1]).reshape(bins, 1))], {}),
-                ("Reshape", "sides", view.shape(f"{name}/sides_shape", [1, anchors, sides]), {}),
+                ("Reshape", "sides", view.shape(f"{name}/sides_shape", [batch, anchors, sides]), {}),
                 ("Transpose", "columns", [], {"perm": [0, 2, 1]}),
             ),
         )  # fmt: skip
@@ -119,12 +119,12 @@ def _transposed_convolutions(view: _View) -> Rewritten:
             continue
         name, (rows, columns) = node.output[0], stride
         inputs, outputs = weights.shape[:2]
-        _, _, height, width = view.shapes[node.input[0]]
+        batch, _, height, width = view.shapes[node.input[0]]
         pointwise = [view.add(f"{name}/weights", weights.transpose(2, 3, 1, 0).reshape(-1, inputs, 1, 1))]
         if len(node.input) > 2:
             pointwise.append(view.add(f"{name}/bias", np.tile(view.values(node.input[2]), rows * columns)))
-        split = view.shape(f"{name}/split_shape", [1, height, width, rows, columns * outputs])
-        joined = view.shape(f"{name}/joined_shape", [1, height * rows, width * columns, outputs])
+        split = view.shape(f"{name}/split_shape", [batch, height, width, rows, columns * outputs])
+        joined = view.shape(f"{name}/joined_shape", [batch, height * rows, width * columns, outputs])
         yield (
             [node],
             view.chain(
@@ -148,19 +148,19 @@ def _last_convolutions(view: _View) -> Rewritten:
         if weights.shape[2:] != (1, 1) or given.get("strides", [1, 1]) != [1, 1] or not _is_plain(given):
             continue
         outputs, inputs = weights.shape[:2]
-        name, (_, _, height, width) = node.output[0], view.shapes[node.output[0]]
+        name, (batch, _, height, width) = node.output[0], view.shapes[node.output[0]]
         product = [view.add(f"{name}/weights", weights.reshape(outputs, inputs)), *node.input[2:]]
         flat = view.only_reader(name, "Reshape")
-        if flat and view.shapes[flat.output[0]] == [1, outputs, height * width]:
-            old, target, shape, back = [node, flat], flat.output[0], [1, height * width, outputs], [0, 2, 1]
+        if flat and view.shapes[flat.output[0]] == [batch, outputs, height * width]:
+            old, target, shape, back = [node, flat], flat.output[0], [batch, height * width, outputs], [0, 2, 1]
         else:
-            old, target, shape, back = [node], name, [1, height, width, outputs], [0, 3, 1, 2]
+            old, target, shape, back = [node], name, [batch, height, width, outputs], [0, 3, 1, 2]
         yield (
             old,
             view.chain(
                 node.input[0], target,
                 ("Transpose", "channels_last", [], {"perm": [0, 2, 3, 1]}),
-                ("Reshape", "rows", view.shape(f"{target}/rows_shape", [height * width, inputs]), {}),
+                ("Reshape", "rows", view.shape(f"{target}/rows_shape", [batch * height * width, inputs]), {}),
                 ("Gemm", "product", product, {"transB": 1}),
                 ("Reshape", "map", view.shape(f"{target}/map_shape", shape), {}),
                 ("Transpose", "channels_first", [], {"perm": back}),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from secateur.errors import ExportError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 LEARNED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 RESHAPING = frozenset({"Reshape", "Transpose"})
@@ -18,7 +18,7 @@ INTEGER = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinea
 
 
 def read(model: Path) -> ModelProto:
-    """An FP32 net for one picture of one shape, each node with a name of its own; raises ExportError for others."""
+    """An FP32 net, each node with a name of its own; raises ExportError for others."""
     import onnx
 
     try:
@@ -27,9 +27,24 @@ def read(model: Path) -> ModelProto:
     except Exception as error:  # ONNX raises what it likes
         raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
     if why := _obstacle(net):
-        raise ExportError(f"cannot quantize {model}: {why}; export it anew, in FP32, with one shape and batch 1")
+        raise ExportError(f"cannot quantize {model}: {why}; export it anew, in FP32")
     _name_nodes(net.graph)
     return net
+
+
+def require_one_shape(net: ModelProto, model: Path) -> None:
+    """Raises ExportError, which names `model`, where the net leaves a side of its input open."""
+    for entry in _inputs(net.graph):
+        if any(side.dim_value < 1 for side in entry.type.tensor_type.shape.dim):
+            raise ExportError(
+                f"cannot quantize {model}: the shape of its input {entry.name!r} is dynamic; export it anew, with one "
+                "shape"
+            )
+
+
+def batch_of(net: ModelProto) -> int:
+    """How many pictures a net of one shape takes at once."""
+    return int(_inputs(net.graph)[0].type.tensor_type.shape.dim[0].dim_value)
 
 
 def prepare(model: Path) -> ModelProto:
@@ -41,7 +56,7 @@ def prepare(model: Path) -> ModelProto:
     with TemporaryDirectory(prefix="secateur-prepare-") as folder:
         prepared = Path(folder) / "net.onnx"
         try:
-            quant_pre_process(model, prepared, skip_symbolic_shape=True)  # shapes are static: ONNX's inference will do
+            quant_pre_process(model, prepared, skip_symbolic_shape=True)  # ONNX's inference will do
         except Exception as error:  # ONNX and its runtime raise what they like
             raise ExportError(f"cannot read {model}: {_first_line(error)}") from error
         net = onnx.load(prepared)
@@ -130,11 +145,10 @@ def _obstacle(net: ModelProto) -> str | None:
         return "it is quantized already"
     if any(weights.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for weights in graph.initializer):
         return "its weights have 16 bits already"
-    constants = {weights.name for weights in graph.initializer}
-    shapes = {entry.name: entry.type.tensor_type.shape.dim for entry in graph.input if entry.name not in constants}
-    if any(side.dim_value < 1 for sides in shapes.values() for side in sides):
-        return f"the shape of its input {next(iter(shapes))!r} is dynamic"
-    batch = max((sides[0].dim_value for sides in shapes.values() if sides), default=1)
-    if batch > 1:
-        return f"it takes {batch} pictures at once"
     return None
+
+
+def _inputs(graph: GraphProto) -> list[ValueInfoProto]:
+    """Those that are no weights."""
+    constants = {weights.name for weights in graph.initializer}
+    return [entry for entry in graph.input if entry.name not in constants]

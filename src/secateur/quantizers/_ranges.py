@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from secateur.errors import ExportError
+from secateur.intake import answers
 from secateur.quantizers._graph import copied
 from secateur.quantizers._histogram import Histogram
 from secateur.runtimes.onnxruntime import Onnxruntime
@@ -59,9 +60,8 @@ def measure(
     taken = 0
     with TemporaryDirectory(prefix="secateur-calibrate-") as folder:
         session = Onnxruntime(threads=0).open(_that_gives(net, tensors, Path(folder) / "net.onnx"))
-        for picture in pictures:
-            taken += 1
-            for name, bounds, values in zip(tensors, found, session.run(picture), strict=True):
+        for taken, given in enumerate(answers(session, pictures), start=1):
+            for name, bounds, values in zip(tensors, found, given, strict=True):
                 if not np.isfinite(values).all():
                     raise ExportError(f"{name} is not finite on calibration picture {taken}: the net is broken")
                 bounds.add(values)

@@ -30,6 +30,7 @@ class Fp16:
 
     name: ClassVar[str] = "fp16"
     images: ClassVar[int] = 0
+    any_shape: ClassVar[bool] = True
 
     def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
         """Writes `out`; raises ExportError where the model cannot be taken."""

@@ -21,6 +21,7 @@ class Fp32:
 
     name: ClassVar[str] = "fp32"
     images: ClassVar[int] = 0
+    any_shape: ClassVar[bool] = True
 
     def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
         shutil.copyfile(model, out)

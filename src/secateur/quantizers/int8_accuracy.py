@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from secateur import intake
 from secateur.quantizers import _graph, int8_static
 from secateur.quantizers.int8_static import Int8Static, float_nodes, integer_forms
 from secateur.runtimes.onnxruntime import Onnxruntime
@@ -166,7 +167,7 @@ def _answers(pictures: Sequence[Image]) -> Iterator[Callable[[ModelProto], list[
         def answers(net: ModelProto) -> list[NDArray[Any]]:
             onnx.save(net, file)
             session = Onnxruntime(threads=0).open(file)
-            return [np.concatenate(outputs) for outputs in zip(*map(session.run, pictures), strict=True)]
+            return [np.concatenate(outputs) for outputs in zip(*intake.answers(session, pictures), strict=True)]
 
         yield answers
 

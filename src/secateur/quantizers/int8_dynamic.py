@@ -27,6 +27,7 @@ class Int8Dynamic:
 
     name: ClassVar[str] = "int8_dynamic"
     images: ClassVar[int] = 0
+    any_shape: ClassVar[bool] = True
 
     def quantize(self, model: Path, calibration: Iterable[Image], out: Path) -> None:
         """Writes `out`; raises ExportError where the model cannot be taken."""

@@ -116,7 +116,9 @@ class Int8Static:
 
 def integer_forms(model: Path) -> ModelProto:
     """The net in the forms that INT8 kernels take; raises ExportError where the model cannot be taken."""
-    return _forms.rewrite(_graph.prepare(model))
+    net = _graph.prepare(model)
+    _graph.require_one_shape(net, model)
+    return _forms.rewrite(net)
 
 
 def float_nodes(graph: GraphProto) -> set[str]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
 
 from secateur.errors import ExportError, SpecError
 from secateur.quantizers import _graph
@@ -60,17 +62,18 @@ class Nncf:
         import onnx
 
         net = _graph.read(model)
-        pictures = ({net.graph.input[0].name: picture} for picture in calibration)
-        first = next(pictures, None)
+        _graph.require_one_shape(net, model)
+        stacks = _stacks(net, calibration)
+        first = next(stacks, None)
         if first is None:
             raise ExportError(f"cannot quantize {model}: no calibration pictures came")
-        onnx.save(self._quantized(net, chain([first], pictures)), out)
+        onnx.save(self._quantized(net, chain([first], stacks)), out)
 
-    def _quantized(self, net: ModelProto, pictures: Iterable[dict[str, Any]]) -> ModelProto:
+    def _quantized(self, net: ModelProto, stacks: Iterable[dict[str, Any]]) -> ModelProto:
         nncf = _library()
         quantized: ModelProto = nncf.quantize(
             net,
-            nncf.Dataset(pictures if self.fast_bias_correction else list(pictures)),
+            nncf.Dataset(stacks if self.fast_bias_correction else list(stacks)),
             preset=nncf.QuantizationPreset(self.preset),
             target_device=nncf.TargetDevice.CPU,  # the other devices get the same file
             subset_size=self.images,
@@ -78,6 +81,12 @@ class Nncf:
             ignored_scope=nncf.IgnoredScope(names=sorted(_graph.float_nodes(net.graph))),
         )
         return quantized
+
+
+def _stacks(net: ModelProto, pictures: Iterable[Image]) -> Iterator[dict[str, Image]]:
+    """Each picture as often as the net takes pictures at once: NNCF looks at a stack as at one picture, so that a stack
+    of different ones would widen each range."""
+    return ({net.graph.input[0].name: np.repeat(picture, _graph.batch_of(net), axis=0)} for picture in pictures)
 
 
 def _library() -> ModuleType:

@@ -8,14 +8,15 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from secateur.errors import ExportError
+from secateur.errors import ExportError, SpecError
 from secateur.examination import NodeTime, Profile
+from secateur.intake import shape_of
 from secateur.processor import usable_cores
 
 if TYPE_CHECKING:
@@ -27,32 +28,52 @@ if TYPE_CHECKING:
 
 KERNEL = "_kernel_time"  # how the profiler ends the name of a node that it timed
 MOST_PASSES = 100  # of a profile: each is hundreds of events in a file
+CPU = "CPUExecutionProvider"
+HELPERS = {"TensorrtExecutionProvider": "CUDAExecutionProvider"}
+"""What takes the nodes that a provider does not take, before the CPU does."""
 
 
 @dataclass(frozen=True)
 class Onnxruntime:
-    """`threads=0` uses every core this process may run on; `provider` is an execution provider's name.
+    """`threads=0` uses every core this process may run on; `provider` is an execution provider's name, and
+    `provider_options` are its own. What it does not take runs on the CPU.
 
     `round_to` is what its kernels like channel counts to be a multiple of: what a scope takes where it is told nothing.
     """
 
     name: ClassVar[str] = "onnxruntime"
     quantizations: ClassVar[tuple[str, ...]] = ()
+    any_shape: ClassVar[bool] = True
     threads: int = 2
-    provider: str = "CPUExecutionProvider"
+    provider: str = CPU
+    provider_options: dict[str, str | int] = field(default_factory=dict)
     round_to: int = 8
 
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise ValueError(f"threads must be 0 (all cores) or more, got {self.threads}")
+        if self.provider == CPU and self.provider_options:
+            raise ValueError(
+                f"provider_options must be empty with {CPU}, which takes none, got {self.provider_options}"
+            )
         if self.round_to < 1:
             raise ValueError(f"round_to must be 1 or more, got {self.round_to}")
+
+    def check(self) -> None:
+        """Raises SpecError where this build of ONNX Runtime does not have the provider."""
+        if self.provider == CPU:  # in every build, so that the library need not be asked
+            return
+        available = _library().get_available_providers()
+        if self.provider not in available:
+            raise SpecError(
+                f"runtime.provider: this ONNX Runtime has no {self.provider!r}; there are {', '.join(available)}"
+            )
 
     def version(self) -> str:
         return str(_library().__version__)
 
     def open(self, model: Path) -> OnnxSession:
-        self._check_provider()
+        self.check()
         return OnnxSession(self._load(model, self._options()))
 
     def profile(self, model: Path, image: Image, seconds: float, warmup_seconds: float, optimized: Path) -> Profile:
@@ -60,7 +81,7 @@ class Onnxruntime:
 
         Run it in a process that does nothing else. The file that is written fits this processor only.
         """
-        self._check_provider()
+        self.check()
         options = self._options()
         options.optimized_model_filepath = str(optimized)
         options.enable_profiling = True
@@ -75,21 +96,23 @@ class Onnxruntime:
         threads = self.threads or usable_cores()
         return Profile(self.name, self.version(), threads, passes, pass_ms, nodes)
 
-    def _check_provider(self) -> None:
-        available = _library().get_available_providers()
-        if self.provider not in available:
-            raise ExportError(f"ONNX Runtime has no provider '{self.provider}' here; there are {', '.join(available)}")
-
     def _load(self, model: Path, options: Any) -> Any:
         if not model.is_file():
             raise ExportError(f"no model file {model}")
         try:
-            session = _library().InferenceSession(str(model), options, providers=[self.provider])
+            session = _library().InferenceSession(str(model), options, providers=self._providers())
         except Exception as error:  # its errors have no base class of their own
             raise ExportError(f"ONNX Runtime cannot open {model}: {_first_line(error)}") from error
         if session.get_providers()[0] != self.provider:  # it falls back to the CPU without an error
             raise ExportError(f"'{self.provider}' could not start for {model}; its libraries or its device are missing")
         return session
+
+    def _providers(self) -> list[tuple[str, dict[str, str]]]:
+        """The one that was asked for comes first."""
+        own = {name: str(value) for name, value in self.provider_options.items()}
+        helper = HELPERS.get(self.provider)
+        is_there = helper in _library().get_available_providers()
+        return [(self.provider, own), *([(helper, dict[str, str]())] if helper and is_there else [])]
 
     def _options(self) -> Any:
         library = _library()
@@ -107,8 +130,9 @@ class OnnxSession:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._input = session.get_inputs()[0]
-        self.input_shape: tuple[int, ...] = tuple(self._input.shape)
         self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        self.input_shape = shape_of(self._input.shape, self.metadata)
+        self.any_shape = self.input_shape != tuple(self._input.shape)
 
     def run(self, image: Image) -> Sequence[NDArray[np.float32]]:
         outputs: Sequence[NDArray[np.float32]] = self._session.run(None, {self._input.name: image})

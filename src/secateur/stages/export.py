@@ -1,4 +1,4 @@
-"""Writes a checkpoint as ONNX, batch 1, static shape."""
+"""Writes a checkpoint as ONNX."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from secateur.ports import Tools
 from secateur.results import Artifact
+from secateur.specs import Export
 from secateur.store import artifact
 
 VERSION = 1
@@ -17,6 +18,7 @@ LIBRARIES = ("torch", "ultralytics", "onnx", "onnxslim")
 class Inputs:
     weights: Artifact
     imgsz: int
+    export: Export
 
 
 @dataclass(frozen=True)
@@ -26,5 +28,6 @@ class Outputs:
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     target = out / "model.onnx"
-    tools.detector.export_onnx(inputs.weights.path, inputs.imgsz, target)
+    way = inputs.export
+    tools.detector.export_onnx(inputs.weights.path, inputs.imgsz, target, way.batch, way.dynamic)
     return Outputs(artifact(target))

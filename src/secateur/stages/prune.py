@@ -16,7 +16,7 @@ from secateur.calibration import look
 from secateur.errors import GraphError
 from secateur.ports import Budget, Gauge, Importance, Pruned, Tools
 from secateur.results import Artifact, Footprint, Sensitivity, Trial
-from secateur.specs import Evidence, Scope, Timer
+from secateur.specs import Evidence, Export, Scope, Timer
 from secateur.store import artifact
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 class Inputs:
     """`target` is the share of the baseline's `unit` that is gone afterwards, whatever was gone before.
 
-    `data`, `evidence` and `seed` are there only where the importance needs more than the weights, `timer` where the
-    unit is latency, `sensitivity` where the scope goes by it.
+    `data`, `evidence` and `seed` are there only where the importance needs more than the weights, `timer` and `export`
+    where the unit is latency, `sensitivity` where the scope goes by it.
     """
 
     weights: Artifact
@@ -44,6 +44,7 @@ class Inputs:
     target: float
     imgsz: int
     timer: Timer | None = None
+    export: Export | None = None
     sensitivity: Sensitivity | None = None
     data: Artifact | None = None
     evidence: Evidence | None = None
@@ -91,8 +92,8 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
 def _gauge(inputs: Inputs, baseline: nn.Module, widths: dict[str, int], tools: Tools, scratch: Path) -> Gauge:
     if inputs.unit != "latency":
         return counted(inputs.unit, baseline, widths, inputs.imgsz, tools.pruner)
-    assert inputs.timer
-    return Stopwatch(baseline, inputs.timer, inputs.imgsz, tools, scratch)
+    assert inputs.timer and inputs.export
+    return Stopwatch(baseline, inputs.timer, inputs.export, inputs.imgsz, tools, scratch)
 
 
 def _pruned(inputs: Inputs, net: nn.Module, gauge: Gauge, widths: dict[str, int], tools: Tools) -> Pruned:

@@ -1,6 +1,7 @@
 import itertools
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,20 @@ def test_a_checkpoint_and_its_onnx_file_score_the_same(of_file: Evaluation, scor
     assert score.box_map50_95 > 0.02
     assert of_file.accuracy.box_map50_95 == pytest.approx(score.box_map50_95, abs=1e-3)
     assert of_file.accuracy.mask_map50_95 == pytest.approx(score.mask_map50_95, abs=1e-3)
+
+
+@pytest.mark.parametrize("taking", [{"batch": 5}, {"batch": 5, "dynamic": True}], ids=["five at once", "any number"])
+def test_a_file_that_takes_several_pictures_scores_the_same_though_the_last_ones_are_too_few(
+    taking: dict[str, Any], yolo: Yolo, trained_checkpoint: Path, easy_shapes: Path, of_file: Evaluation, tmp_path: Path
+) -> None:
+    yolo.export_onnx(trained_checkpoint, IMGSZ, tmp_path / "model.onnx", **taking)
+
+    found = yolo.evaluate(Onnxruntime().open(tmp_path / "model.onnx"), easy_shapes, IMGSZ, no_progress)
+
+    assert found.accuracy.images == 16  # 5 + 5 + 5 + 1
+    assert found.accuracy.box_map50_95 == pytest.approx(of_file.accuracy.box_map50_95, abs=1e-4)
+    assert found.accuracy.mask_map50_95 == pytest.approx(of_file.accuracy.mask_map50_95, abs=1e-4)
+    assert found.matches.same_objects(of_file.matches)
 
 
 def test_a_score_follows_from_its_matches(scored: Evaluation) -> None:

@@ -120,12 +120,12 @@ class Yolo:
     def evaluate(self, model: Path | Session, data: Path, imgsz: int, progress: Progress) -> Evaluation:
         return scoring.evaluate(model, data, imgsz, self.device, progress)
 
-    def export_onnx(self, weights: Path, imgsz: int, out: Path) -> None:
+    def export_onnx(self, weights: Path, imgsz: int, out: Path, batch: int = 1, dynamic: bool = False) -> None:
         with tempfile.TemporaryDirectory(prefix="secateur-export-") as scratch:
             copy = shutil.copy(weights, Path(scratch) / "model.pt")
             try:
                 written = YOLO(copy).export(
-                    format="onnx", imgsz=imgsz, batch=1, dynamic=False, simplify=True, opset=OPSET, device="cpu",
+                    format="onnx", imgsz=imgsz, batch=batch, dynamic=dynamic, simplify=True, opset=OPSET, device="cpu",
                     verbose=False,
                 )  # fmt: skip
             except (RuntimeError, ValueError, AssertionError) as error:

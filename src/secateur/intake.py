@@ -1,0 +1,58 @@
+"""What a model file takes: the shape of its input, and so many pictures at once.
+
+Whoever runs pictures through a file goes through `answers`, and need not know how many it takes at a time.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from secateur.ports import Image, Session
+
+USUAL_IMGSZ = 640
+
+
+def shape_of(sides: Sequence[int | str | None], metadata: Mapping[str, str]) -> tuple[int, ...]:
+    """Of a file's input: a side that it leaves open is what its metadata says it was exported for, or as usual."""
+    imgsz = literal(metadata.get("imgsz")) or USUAL_IMGSZ
+    height, width = imgsz if isinstance(imgsz, list | tuple) else (imgsz, imgsz)
+    meant = dict(enumerate((literal(metadata.get("batch")) or 1, 3, height, width)))
+    return tuple(side if isinstance(side, int) else meant.get(at, 1) for at, side in enumerate(sides))
+
+
+def literal(text: str | None) -> Any:
+    """Ultralytics writes its metadata as Python has it; None where that is not so."""
+    try:
+        return None if text is None else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return None
+
+
+def stacked(pictures: Iterable[Image], batch: int) -> Iterator[tuple[Image, int]]:
+    """(batch, 3, height, width) each, and how many of them count: the last stack is filled up with its last picture."""
+    source = iter(pictures)
+    while chosen := list(islice(source, batch)):
+        filled = chosen + chosen[-1:] * (batch - len(chosen))
+        yield np.concatenate(filled), len(chosen)
+
+
+def answers(session: Session, pictures: Iterable[Image]) -> Iterator[tuple[NDArray[Any], ...]]:
+    """What it gives for each picture, (1, …), as if it took one at a time."""
+    batch = session.input_shape[0]
+    for stack, count in stacked(pictures, batch):
+        outputs = [_taken_apart(output, batch) for output in session.run(stack)]
+        yield from islice(zip(*outputs, strict=True), count)
+
+
+def _taken_apart(output: NDArray[Any], batch: int) -> Sequence[NDArray[Any]]:
+    """Each picture's part; all of it where it is the same for all."""
+    shared = output.ndim == 0 or len(output) % batch
+    return [output] * batch if shared else np.split(output, batch)
