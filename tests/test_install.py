@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -71,3 +72,12 @@ def test_it_checks_and_times_a_bundle(device: Path, bundle: Path, tmp_path: Path
     report = json.loads((tmp_path / "device.json").read_text())
     assert "✓ pruned-int8_static gives what it should" in told
     assert all(found["latency"]["ms"]["p50"] > 0 for found in report["models"].values())
+
+
+def test_it_predicts_with_a_bundle(device: Path, bundle: Path, tmp_path: Path) -> None:
+    with ZipFile(bundle) as archive:
+        picture = archive.extract("samples/0.png", tmp_path)
+
+    told = say(device / "secateur", "predict", bundle, picture, "--json", "-", cwd=tmp_path)
+
+    assert {found["name"] for found in json.loads(told)[0]["detections"]} <= {"cat", "dog"}

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
+from PIL import Image
 
 from secateur import __version__
 from secateur.datasets.shapes import Shapes, draw
@@ -27,8 +29,12 @@ from secateur.manifest import FORMAT, MODELS, SAMPLES, Listed, Manifest, Packed,
 from secateur.reporting.bundle import readme
 from secateur.results import BASELINE, Accuracy, AccuracyChange, Fingerprint
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 DRAWN = 4  # pictures of the self-test
 DRAWN_SIZE = 256  # px; the net's own size comes by letterboxing, which is tested too
+MIDDLE = 128.0  # grey
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 ABSOLUTE = re.compile(r"(?<![^=,'\"\[])(?:~|/|[A-Za-z]:[/\\])[^=,'\"\]]*[/\\]")
 OWN = ("tracking", "outputs", "workers")
@@ -202,14 +208,31 @@ def _without_places(value: Any) -> Any:
 
 
 def _draw(folder: Path, imgsz: int) -> tuple[str, ...]:
-    """Pictures drawn by code, so that nobody's are taken along; wide ones and tall ones, which letterboxing pads."""
+    """Pictures made by code, so that nobody's are taken along: shapes under a texture, and texture alone; wide ones and
+    tall ones, which letterboxing pads."""
     size = min(imgsz, DRAWN_SIZE)
     names = tuple(f"{SAMPLES}/{number}.png" for number in range(DRAWN))
     for number, name in enumerate(names):
-        picture, _ = draw(Shapes(size=size, noise=0.01, objects=6), "val", number)
-        width, height = (size, size * 3 // 4) if number % 2 else (size * 3 // 4, size)
-        picture.crop((0, 0, width, height)).save(folder / name)
+        height, width = (size * 3 // 4, size) if number % 2 else (size, size * 3 // 4)
+        drawn, _ = draw(Shapes(size=size, objects=6, noise=0.0), "val", number)
+        below = np.asarray(drawn, np.float64) if number < DRAWN // 2 else MIDDLE
+        pixels = below + _texture(size, number)
+        Image.fromarray(pixels[:height, :width].clip(0, 255).round().astype(np.uint8)).save(folder / name)
     return names
+
+
+def _texture(size: int, seed: int) -> NDArray[np.float64]:
+    """(size, size, 3), 64 grey levels of standard deviation around 0: noise whose amplitude falls with the frequency.
+
+    So it does in photographs. On smooth pictures sums of 8-bit products stay small, where on those they overflow.
+    """
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
+    frequency[0, 0] = np.inf
+    grey, colours = rng.normal(size=(size, size, 1)), rng.normal(size=(size, size, 3))
+    spectrum = np.fft.fft2(grey + colours / 2, axes=(0, 1)) / frequency[..., None]
+    noise = np.real(np.fft.ifft2(spectrum, axes=(0, 1)))
+    return np.asarray(64 * noise / noise.std())
 
 
 def _take_along(samples: Path, folder: Path) -> tuple[str, ...]:

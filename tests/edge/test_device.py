@@ -78,7 +78,7 @@ def test_a_file_that_gives_something_else_here_is_not_timed(bundle: Bundle, tmp_
 
 @pytest.mark.parametrize("text", ["", "{}", '{"baseline-fp32": {"allowed": 0.1, "pictures": []}}'])
 def test_expectations_of_something_else_are_refused(text: str, bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="expected.json (is damaged|tells of other models or samples)"):
+    with pytest.raises(ExportError, match="expected.json (of the bundle is damaged|tells of other models or samples)"):
         device.tested(with_expectations(bundle, tmp_path, text))
 
 
