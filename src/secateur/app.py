@@ -503,6 +503,7 @@ def _say_where(console: Console, folder: Path) -> None:
         f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\n"
         "Next     make ui                                    this run in MLflow\n"
         '         make run ARGS="schedule.target=0.45"       prune more; what is done already is not done again\n'
+        "         .venv/bin/secateur bundle                  what ships, packed for the device\n"
         '         make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"   your own net and pictures',
         highlight=False, soft_wrap=True,
     )  # fmt: skip
