@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from secateur.edge.decode import Choice, decode
 from secateur.edge.letterbox import fit, place_in
 from secateur.edge.masks import masks
 from secateur.errors import ExportError, SpecError, StageError
+from secateur.intake import answers, literal
 from secateur.plugins import unknown
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Predictor:
         self._session = session
         self.names = tuple(names) if names is not None else names_of(session.metadata)
         self.choice = Choice(confidence, iou, max_det, _labels(classes, self.names), multi_label)
-        self._batch, self._rows, self._columns = _input(session)
+        self._batch, _, self._rows, self._columns = session.input_shape
         _check_task(session.metadata)
 
     def name(self, label: int) -> str:
@@ -78,8 +78,8 @@ class Predictor:
         return fit(pixels, placement, self._rows, self._columns), placement
 
     def run(self, image: Image) -> Sequence[NDArray[Any]]:
-        """The raw outputs; a file of a larger batch gets the picture as often as it wants."""
-        return self._session.run(image if self._batch == 1 else np.repeat(image, self._batch, axis=0))
+        """The raw outputs for this picture, whatever number the file takes at once."""
+        return self._session.run(image) if self._batch == 1 else next(answers(self._session, [image]))
 
     def postprocess(self, outputs: Sequence[NDArray[Any]], placement: Placement, height: int, width: int) -> Detections:
         """What the raw outputs say of a picture of that size."""
@@ -101,10 +101,10 @@ def names_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
     said = metadata.get("names")
     if said is None:
         return ()
+    names = literal(said)
     try:
-        names = ast.literal_eval(said)
         return tuple(str(names[at]) for at in range(len(names)))
-    except (ValueError, SyntaxError, TypeError, KeyError) as error:
+    except (TypeError, KeyError) as error:
         raise ExportError(f"the model's metadata has no list of names, but {said[:60]!r}; export it anew") from error
 
 
@@ -125,25 +125,6 @@ def _check_task(metadata: Mapping[str, str]) -> None:
     task = metadata.get("task", TASKS[0])
     if task not in TASKS:
         raise ExportError(f"the model's task is {task!r}; pictures can be predicted for {' and '.join(TASKS)}")
-
-
-def _input(session: Session) -> tuple[int, int, int]:
-    """Batch, height and width; of a dynamic file what its metadata says."""
-    shape: Sequence[Any] = session.input_shape  # of a dynamic file some are names
-    batch, _, rows, columns = (side if isinstance(side, int) and side > 0 else None for side in shape)
-    if rows is None or columns is None:
-        rows, columns = _imgsz(session.metadata)
-    return batch or 1, rows, columns
-
-
-def _imgsz(metadata: Mapping[str, str]) -> tuple[int, int]:
-    try:
-        height, width = ast.literal_eval(metadata["imgsz"])
-        return int(height), int(width)
-    except (ValueError, SyntaxError, TypeError, KeyError) as error:
-        raise ExportError(
-            "the model's input has no fixed size and its metadata says no imgsz; export it with dynamic=False"
-        ) from error
 
 
 def _in_the_picture(boxes: NDArray[np.float32], at: Placement, height: int, width: int) -> NDArray[np.float32]:
