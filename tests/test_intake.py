@@ -61,6 +61,8 @@ def test_what_a_stack_gives_is_told_picture_by_picture(count: int, in_threes: Pa
         (("batch", 3, "height", "width"), {"batch": "4", "imgsz": "[96, 128]"}, (4, 3, 96, 128)),
         ((None, 3, "height", "width"), {"imgsz": "320"}, (1, 3, 320, 320)),
         (("batch", 3, "height", "width"), {"imgsz": "large"}, (1, 3, 640, 640)),
+        (("batch", 3, "height", "width"), {"batch": "'x'", "imgsz": "[96]"}, (1, 3, 640, 640)),
+        ((1, 3, 64, 64), {"imgsz": "[640, 640, 3]"}, (1, 3, 64, 64)),
         (("n", 10), {}, (1, 10)),
     ],
 )

@@ -67,12 +67,13 @@ class Records(list[StageRecord]):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["openvino", "ncnn"])
 def test_files_in_another_runtime_stand_beside_the_unpruned_fp32_in_onnx_runtime(
-    yolo: Yolo, seg_checkpoint: Path, shapes: Path, tmp_path: Path
+    runtime: str, yolo: Yolo, seg_checkpoint: Path, shapes: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("openvino")
+    pytest.importorskip(runtime)
     spec = replace(
-        check(["runtime=openvino", "runtime.threads=1", "quantization=fp32", f"imgsz={IMGSZ}"]),
+        check([f"runtime={runtime}", "runtime.threads=1", "quantization=fp32", f"imgsz={IMGSZ}"]),
         benchmark=Benchmark(2, 0.1, 0.0),
     )  # fmt: skip
     stage = Runner(Tools(yolo, ChannelPruner(), yolo, no_progress), Store(tmp_path / "store"), ())
@@ -81,8 +82,9 @@ def test_files_in_another_runtime_stand_beside_the_unpruned_fp32_in_onnx_runtime
     first, other = measure({"baseline": unpruned}, spec, artifact(shapes.parent), stage)
 
     assert [(c.name, c.runtime, c.latency.runtime, c.latency.threads) for c in (first, other)] == [
-        (BASELINE, "onnxruntime", "onnxruntime", 1), ("baseline-fp32-openvino", "openvino", "openvino", 1),
+        (BASELINE, "onnxruntime", "onnxruntime", 1), (f"baseline-fp32-{runtime}", runtime, runtime, 1),
     ]  # fmt: skip
+    assert other.size_bytes > 1_000_000
     assert first.latency.speedup.median == 1
     assert other.latency.speedup.median != 1
     assert other.accuracy.box_map50_95 == pytest.approx(first.accuracy.box_map50_95, abs=0.002)

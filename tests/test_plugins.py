@@ -1,12 +1,13 @@
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 
 from secateur import plugins
 from secateur.errors import SpecError
+from secateur.runtimes.ncnn import Ncnn
 
 ROOT = Path(__file__).parents[1]
 PARTS = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
@@ -115,3 +116,17 @@ def test_an_unknown_name_is_refused_with_the_nearest(kind: str, name: str, line:
 )
 def test_a_class_is_named_after_its_file(name: str, expected: str) -> None:
     assert plugins.class_name(name) == expected
+
+
+def test_the_libraries_of_parts_are_found_however_deep_they_lie() -> None:
+    @dataclass(frozen=True)
+    class Part:
+        libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    @dataclass(frozen=True)
+    class Holder:
+        part: Part
+        number: int = 1
+
+    assert plugins.libraries(Holder(Part()), 3, None) == ["numpy"]
+    assert plugins.libraries(Ncnn()) == ["ncnn", "pnnx"]

@@ -30,7 +30,7 @@ def test_with_a_limit_the_fastest_inside_it_ships() -> None:
 def test_others_that_may_be_as_fast_are_told() -> None:
     chosen = select([UNPRUNED, option("a", 0.39, 1.5), option("b", 0.10, 2.0), option("c", 0.38, 2.01, low=1.9)], None)
 
-    assert chosen == ("c", "the fastest of 4 candidates, but not measurably faster than b")
+    assert chosen == ("c", "the fastest of 4 candidates; its interval overlaps that of b")
 
 
 def test_a_loss_as_large_as_the_limit_is_inside_it() -> None:

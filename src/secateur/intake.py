@@ -22,17 +22,24 @@ USUAL_IMGSZ = 640
 
 def shape_of(sides: Sequence[int | str | None], metadata: Mapping[str, str]) -> tuple[int, ...]:
     """Of a file's input: a side that it leaves open is what its metadata says it was exported for, or as usual."""
-    imgsz = literal(metadata.get("imgsz")) or USUAL_IMGSZ
-    height, width = imgsz if isinstance(imgsz, list | tuple) else (imgsz, imgsz)
-    meant = dict(enumerate((literal(metadata.get("batch")) or 1, 3, height, width)))
-    return tuple(side if isinstance(side, int) else meant.get(at, 1) for at, side in enumerate(sides))
+    meant = (literal(metadata.get("batch")), 3, *_size(literal(metadata.get("imgsz"))))
+    usual = (1, 3, USUAL_IMGSZ, USUAL_IMGSZ)
+    told = (first if isinstance(first, int) else second for first, second in zip(meant, usual, strict=True))
+    return tuple(side if isinstance(side, int) else other for side, other in zip(sides, told, strict=False))
+
+
+def _size(imgsz: Any) -> tuple[Any, Any]:
+    """Height and width of what the metadata says; Nones where that is neither a number nor two."""
+    if isinstance(imgsz, int):
+        return imgsz, imgsz
+    return (imgsz[0], imgsz[1]) if isinstance(imgsz, list | tuple) and len(imgsz) == 2 else (None, None)
 
 
 def literal(text: str | None) -> Any:
     """Ultralytics writes its metadata as Python has it; None where that is not so."""
     try:
         return None if text is None else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
 
 

@@ -314,9 +314,9 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
     files = reference(nets["baseline"], spec, stage) | shipping(nets, spec, data, stage)
     faults, scores = {}, {}
     for name, file in files.items():
-        looked = verify.Inputs(file.model, file.timer, data, spec.imgsz, VERIFIED, spec.seed)
+        looked = verify.Inputs(file.model, file.timer.without_clock, data, spec.imgsz, VERIFIED, spec.seed)
         faults[name] = stage(verify.run, looked, name).fault
-        scores[name] = score(file.model, name, None, spec, data, stage, file.timer)
+        scores[name] = score(file.model, name, None, spec, data, stage, file.timer.without_clock)
     changes = contrasts({name: scored.matches for name, scored in scores.items()}, spec, stage)
     entrants = {name: benchmark.Entrant(file.model, file.timer) for name, file in files.items()}
     inputs = benchmark.Inputs(entrants, BASELINE, spec.benchmark, data, spec.seed)

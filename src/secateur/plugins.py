@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -36,8 +37,10 @@ def load(kind: str, name: str) -> type[Any]:
 
 
 def libraries(*values: object) -> list[str]:
-    """Those that the parts among the values say they work with, beyond what their stage names."""
-    return [library for value in values for library in getattr(value, "libraries", ())]
+    """Those that the parts in the values, however deep, say they work with, beyond what their stage names."""
+    own = [library for value in values for library in getattr(value, "libraries", ())]
+    inner = [getattr(v, f.name) for v in values if is_dataclass(v) and not isinstance(v, type) for f in fields(v)]
+    return own + (libraries(*inner) if inner else [])
 
 
 def class_name(name: str) -> str:

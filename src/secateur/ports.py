@@ -173,8 +173,9 @@ class Runtime(Protocol):
     def version(self) -> str:
         """Version of the library."""
 
-    def refusal(self, quantization: str) -> str | None:
-        """Why it does not run the files of a quantization; None where it does."""
+    def refusal(self, quantization: str, batch: int, dynamic: bool) -> str | None:
+        """Why it does not run the files of a quantization that take so many pictures at once, or any number of any
+        size; None where it does."""
 
     def open(self, model: Path) -> Session:
         """Loads a model file; raises ExportError where it cannot be run."""
@@ -192,6 +193,8 @@ class Quantizer(Protocol):
     """Turns an exported FP32 file into the file that ships."""
 
     name: ClassVar[str]
+    any_shape: ClassVar[bool]
+    """Whether the file may take any number of pictures of any size."""
 
     @property
     def images(self) -> int:

@@ -33,13 +33,13 @@ def _fastest(candidates: Sequence[Candidate], max_map_drop: float | None) -> tup
         )
     best = max(allowed, key=lambda c: c.latency.speedup.median)
     budget = "" if max_map_drop is None else f" inside max_map_drop={max_map_drop:g}"
-    return best.name, f"the fastest of {len(candidates)} candidates{budget}{_not_faster_than(best, allowed)}"
+    return best.name, f"the fastest of {len(candidates)} candidates{budget}{_overlapping(best, allowed)}"
 
 
-def _not_faster_than(best: Candidate, others: Sequence[Candidate]) -> str:
-    """Which others its interval does not leave behind; empty where there are none."""
+def _overlapping(best: Candidate, others: Sequence[Candidate]) -> str:
+    """Which others its speed-up's interval does not leave behind; empty where there are none."""
     rivals = [c.name for c in others if c is not best and c.latency.speedup.high >= best.latency.speedup.low]
-    return f", but not measurably faster than {', '.join(rivals)}" if rivals else ""
+    return f"; its interval overlaps that of {', '.join(rivals)}" if rivals else ""
 
 
 def refusal(rungs: Sequence[Rung], unpruned: Accuracy, max_map_drop: float) -> str:

@@ -249,11 +249,16 @@ class Export:
 
 @dataclass(frozen=True)
 class Timer:
-    """What a latency is measured with, and the device that it holds for."""
+    """What runs a file, and the device that what is measured of it holds for."""
 
     runtime: Runtime
     runtime_version: str
     fingerprint: Fingerprint
+
+    @property
+    def without_clock(self) -> Timer:
+        """For what a file gives, which does not depend on how the cores' clock is set."""
+        return replace(self, fingerprint=replace(self.fingerprint, governor=None))
 
 
 @dataclass(frozen=True)
@@ -314,16 +319,10 @@ class RunSpec:
             "schedule=none prunes nothing, so that sparsity must be none and activation silu",
         )
         require(
-            self.export.batch == 1 or not getattr(self.runtime, "single", False),
-            f"export.batch must be 1 with runtime={self.runtime.name}, which takes a picture at a time, "
-            f"got {self.export.batch}",
+            not self.export.dynamic or self.quantization.any_shape,
+            f"export.dynamic must be false with quantization={self.quantization.name}, which takes one shape only",
         )
-        for kind, part in (("quantization", self.quantization), ("runtime", self.runtime)):
-            require(
-                not self.export.dynamic or getattr(part, "any_shape", False),
-                f"export.dynamic must be false with {kind}={part.name}, which takes one shape only",
-            )
-        refusal = self.runtime.refusal(self.quantization.name)
+        refusal = self.runtime.refusal(self.quantization.name, self.export.batch, self.export.dynamic)
         require(
             refusal is None, f"runtime={self.runtime.name} does not run {self.quantization.name}'s files: {refusal}"
         )

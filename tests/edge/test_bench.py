@@ -2,13 +2,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
-from secateur.edge.bench import Contender, Opened, Timing, Turn, compare, paired_speedup, percentiles
+from secateur.edge.bench import Contender, Opened, Timing, Turn, compare, orders, paired_speedup, percentiles
 from secateur.errors import ExportError
 from secateur.results import Interval, Latency, Percentiles
 from secateur.runtimes.onnxruntime import Onnxruntime
@@ -69,6 +73,15 @@ def test_the_same_samples_give_the_same_interval() -> None:
     baseline, own = timings([1.0, 2.0, 3.0], [2.0, 2.5, 4.0]), timings([1.0, 1.5, 2.0], [1.0, 1.1, 1.3])
 
     assert paired_speedup(own, baseline) == paired_speedup(own, baseline)
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c"]])
+def test_no_file_follows_the_same_one_always(names: list[str]) -> None:
+    turns = [turn for number in range(6) for turn in orders(names, number)]
+
+    assert all(sorted(turn) == names for turn in turns)
+    followers = {(first, second) for turn in turns for first, second in pairwise(turn)}
+    assert followers == {(first, second) for first in names for second in names if first != second}
 
 
 # ---- measuring ----------------------------------------------------------------------------------
@@ -159,12 +172,42 @@ def test_a_file_that_cannot_be_measured_is_told_in_one_line(short_model: Path, t
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_no_process_is_left_behind(short_model: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    before = _children(os.getpid())
 
     with pytest.raises(ExportError):
         timed({"short": short_model, "broken": tmp_path / "broken.onnx"}, "short")
 
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    assert not [child for child in children if b"secateur.edge.bench" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert _children(os.getpid()) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_parent_that_is_killed_takes_its_processes_along(short_model: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from secateur.edge.bench import *; from secateur.specs import Benchmark;"
+        "from secateur.runtimes.onnxruntime import Onnxruntime;"
+        "it = {'it': Contender(Path(sys.argv[1]), Onnxruntime(threads=1))};"
+        "compare(it, 'it', Benchmark(1000, 1.0, 0.1), lambda *_: None)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(short_model)])
+    child = _soon(lambda: next(iter(_children(parent.pid)), None))
+
+    parent.kill()
+    parent.wait()
+
+    assert _soon(lambda: not Path(f"/proc/{child}").exists())
+
+
+def _children(process: int) -> list[str]:
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+def _soon(happens: Callable[[], Any]) -> Any:
+    """What it gives as soon as that is anything."""
+    for _ in range(600):
+        if given := happens():
+            return given
+        time.sleep(0.1)
+    raise AssertionError("it did not happen in a minute")
 
 
 def test_what_goes_to_the_device_imports_no_training_stack() -> None:

@@ -67,3 +67,11 @@ def test_of_equal_boxes_the_surest_stays_and_boxes_without_area_do_not_count_as_
 def test_a_value_out_of_range_is_told(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(changes))} must be .*got"):
         Choice(**changes)  # type: ignore[arg-type]
+
+
+def test_boxes_that_are_no_numbers_do_not_count() -> None:
+    rows = np.array([[8, 8, 4, 4, 0.9], [np.nan, 8, 4, 4, 0.8], [8, np.inf, 4, 4, 0.7]], np.float32).T
+
+    found, _ = decode([rows[None]], 1, Choice())
+
+    assert found.scores.tolist() == pytest.approx([0.9])

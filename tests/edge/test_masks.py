@@ -25,9 +25,9 @@ def test_they_are_those_of_ultralytics_in_the_pictures_pixels(height: int, width
 
 
 def test_a_box_without_pixels_has_no_mask() -> None:
-    boxes = np.array([[3.2, 3.2, 3.4, 9.0], [0, 0, 8, 8]], np.float32)
+    boxes = np.array([[3.2, 3.2, 3.4, 9.0], [0, 0, 8, 8], [3, 16, 9, 5]], np.float32)
 
-    found, seen = masks(np.ones((1, 4, 4), np.float32), np.ones((2, 1), np.float32), boxes, 16, 16)
+    found, seen = masks(np.ones((1, 4, 4), np.float32), np.ones((3, 1), np.float32), boxes, 16, 16)
 
     assert seen.tolist() == [1]
     assert found.sum() == 64

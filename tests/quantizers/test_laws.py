@@ -22,7 +22,7 @@ from secateur.stages import evaluate, quantize
 
 NAMES = [name for name in plugins.names("quantization") if name != "fp32"]  # it copies whatever there is
 
-FOR_ANY_SHAPE = [name for name in NAMES if getattr(plugins.load("quantization", name), "any_shape", False)]
+FOR_ANY_SHAPE = [name for name in NAMES if plugins.load("quantization", name).any_shape]
 
 every_quantizer = pytest.mark.parametrize("name", NAMES)
 

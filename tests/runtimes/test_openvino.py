@@ -66,7 +66,7 @@ def test_a_dynamic_int8_file_gives_what_onnx_runtime_makes_of_it(
 
 
 def test_files_that_openvino_runs_wrong_are_refused_and_those_of_all_others_run() -> None:
-    assert [name for name in plugins.names("quantization") if Openvino().refusal(name)] == ["nncf"]
+    assert [name for name in plugins.names("quantization") if Openvino().refusal(name, 1, False)] == ["nncf"]
 
 
 @with_openvino

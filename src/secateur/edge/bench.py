@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Timer
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -46,6 +47,7 @@ TURNS = 5  # of each file in a round
 WAKING = 0.05  # seconds at the beginning of a turn that do not count: caches are cold, others' pools still spin
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 """Of what is timed, as of `secateur predict`: numpy's threads would fight with the runtime's for the cores."""
+PATIENCE = 900  # seconds until a process that does not answer is given up: some runtimes compile for minutes
 STATUS = Path("/proc/self/status")
 
 
@@ -103,23 +105,23 @@ def compare(
     names, rounds = list(contenders), []
     progress(0, plan.rounds)
     for number in range(plan.rounds):
-        rounds.append(_round(contenders, _rotated(names, number), plan, pictures))
+        rounds.append(_round(contenders, orders(names, number), plan, pictures))
         progress(number + 1, plan.rounds)
     timings = {name: [timed[name] for timed in rounds] for name in names}
     return {name: _latency(own, timings[baseline], contenders[name].runtime) for name, own in timings.items()}
 
 
 def _round(
-    contenders: dict[str, Contender], names: list[str], plan: Benchmark, pictures: Sequence[Path]
+    contenders: dict[str, Contender], turns_of: list[list[str]], plan: Benchmark, pictures: Sequence[Path]
 ) -> dict[str, Timing]:
     """Each file in a new process; all are open before the first is timed."""
+    names = turns_of[0]
     turns: dict[str, list[Turn]] = {name: [] for name in names}
     with ExitStack() as stack:
         opening = ((name, _process(contenders[name], plan.warmup_seconds, pictures)) for name in names)
         processes = {name: stack.enter_context(process) for name, process in opening}
-        for number in range(TURNS):
-            for name in _rotated(names, number):
-                turns[name].append(processes[name].turn(plan.seconds / TURNS))
+        for name in itertools.chain(*turns_of):
+            turns[name].append(processes[name].turn(plan.seconds / TURNS))
     return {name: Timing(processes[name].opened, tuple(turns[name])) for name in names}
 
 
@@ -140,7 +142,10 @@ class _Process:
 
     def _answer(self) -> Any:
         assert self._child.stdout
+        limit = Timer(PATIENCE, self._child.kill)
+        limit.start()
         line = self._child.stdout.readline()
+        limit.cancel()
         if not line:
             raise ExportError(f"measuring {self._model} failed: {self._last_words()}")
         return json.loads(line)
@@ -178,9 +183,10 @@ def _process(contender: Contender, warmup_seconds: float, pictures: Sequence[Pat
             child.kill()
 
 
-def _rotated(names: list[str], turn: int) -> list[str]:
-    start = turn % len(names)
-    return names[start:] + names[:start]
+def orders(names: list[str], number: int) -> list[list[str]]:
+    """Who follows whom in each turn of a round: drawn anew, so that what a file leaves behind falls on all alike."""
+    rng = np.random.default_rng(number)
+    return [[names[at] for at in rng.permutation(len(names))] for _ in range(TURNS)]
 
 
 def _latency(own: list[Timing], baseline: list[Timing], runtime: Runtime) -> Latency:
@@ -245,30 +251,39 @@ def main(argument: str) -> int:
     """Opens what the JSON asks for, prints an Opened as JSON, then a Turn for each line on stdin, which says how many
     seconds it is to take; an error is one line on stderr."""
     try:
-        _serve(**json.loads(argument))
+        with _answers() as answer:
+            _serve(**json.loads(argument), answer=answer)
     except SecateurError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _serve(model: str, runtime: str, fields: dict[str, Any], warmup_seconds: float, pictures: list[str]) -> None:
+def _serve(
+    model: str, runtime: str, fields: dict[str, Any], warmup_seconds: float, pictures: list[str],
+    answer: Callable[[Opened | Turn], None],
+) -> None:  # fmt: skip
     part: Runtime = plugins.load("runtime", runtime)(**fields)
+    version = part.version()  # which imports the library
     started = time.perf_counter()
     session = part.open(Path(model))
     load_seconds = time.perf_counter() - started
-    step, look = _step(session), _look(session, pictures)
+    step = _step(session)
     _warm_up(step, warmup_seconds)
+    answer(Opened(load_seconds, _peak_memory_mb(), version, part.threads or usable_cores(), session.input_shape))
+    look = _look(session, pictures)
     look(warmup_seconds)
-    threads = part.threads or usable_cores()
-    _print(Opened(load_seconds, _peak_memory_mb(), part.version(), threads, session.input_shape))
     for line in sys.stdin:
         _timed(step, WAKING)
-        _print(Turn(tuple(_timed(step, float(line))), *look(float(line) / 2)))
+        answer(Turn(tuple(_timed(step, float(line))), *look(float(line) / 2)))
 
 
-def _print(answer: Opened | Turn) -> None:
-    print(json.dumps(asdict(answer)), flush=True)
+@contextmanager
+def _answers() -> Iterator[Callable[[Opened | Turn], None]]:
+    """To stdout, which is kept for that: whatever a library says there goes to stderr."""
+    with os.fdopen(os.dup(1), "w") as stdout:
+        os.dup2(2, 1)
+        yield lambda answer: print(json.dumps(asdict(answer)), file=stdout, flush=True)
 
 
 def _step(session: Session) -> Callable[[], object]:

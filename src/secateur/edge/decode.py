@@ -104,6 +104,7 @@ def _suppressed(rows: Floats, choice: Choice) -> Candidates:
     sure = rows[:, COORDINATES] > choice.confidence
     if choice.classes:
         sure &= np.isin(rows[:, COORDINATES + 1], choice.classes)
+    sure &= np.isfinite(rows).all(1)
     rows = rows[np.flatnonzero(sure)[: choice.max_det]]
     return Candidates(rows[:, :COORDINATES], rows[:, COORDINATES], rows[:, ROW - 1].astype(np.int32), rows[:, ROW:])
 
@@ -113,6 +114,7 @@ def _likely(rows: Floats, classes: int, choice: Choice) -> Candidates:
     end = COORDINATES + classes
     sure = np.flatnonzero(rows[COORDINATES:end].max(0) > choice.confidence)
     rows = np.ascontiguousarray(rows[:, sure].T)  # (n, 4 + classes + prototypes)
+    rows = rows[np.isfinite(rows).all(1)]
     scores = rows[:, COORDINATES:end]
     if choice.multi_label:
         at, labels = np.nonzero(scores > choice.confidence)

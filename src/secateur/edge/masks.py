@@ -59,7 +59,7 @@ def _place(box: Floats) -> tuple[slice, slice]:
 
 def _inside(logit: Floats, down: Axis, tall: slice, across: Axis, wide: slice) -> Masks:
     """Where the logits, sampled bilinearly at some rows and columns of the picture, are above zero."""
-    if tall.start == tall.stop or wide.start == wide.stop:
+    if tall.start >= tall.stop or wide.start >= wide.stop:
         return np.zeros((0, 0), bool)
     rows = slice(down.first[tall.start], down.last[tall.stop - 1] + 1)
     columns = slice(across.first[wide.start], across.last[wide.stop - 1] + 1)

@@ -38,6 +38,7 @@ class Int8Static:
     """
 
     name: ClassVar[str] = "int8_static"
+    any_shape: ClassVar[bool] = False
     images: int = 128
     per_channel: bool = True
     symmetric: bool = False  # activations' ranges, around 0

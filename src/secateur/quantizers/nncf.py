@@ -40,6 +40,7 @@ class Nncf:
     """
 
     name: ClassVar[str] = "nncf"
+    any_shape: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("nncf",)
     images: int = 128
     preset: Literal["performance", "mixed"] = "mixed"

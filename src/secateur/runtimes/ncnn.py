@@ -44,7 +44,7 @@ class Ncnn:
     """
 
     name: ClassVar[str] = "ncnn"
-    single: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("ncnn", "pnnx")
     threads: int = 2
     precision: Precision = "f32"
     round_to: int = 16
@@ -63,7 +63,9 @@ class Ncnn:
         if find_spec("pnnx") is None:
             raise SpecError("runtime=ncnn needs pnnx to convert what was exported: pip install 'secateur[pnnx]'")
 
-    def refusal(self, quantization: str) -> str | None:
+    def refusal(self, quantization: str, batch: int, dynamic: bool) -> str | None:
+        if batch > 1 or dynamic:
+            return "it takes one picture of one size at a time, export.batch=1 export.dynamic=false"
         return None if quantization == "fp32" else "pnnx converts those of quantization=fp32 only"
 
     def version(self) -> str:
@@ -75,7 +77,7 @@ class Ncnn:
 
         self.check()
         reference = Onnxruntime(threads=1).open(model)
-        if reference.any_shape:
+        if reference.takes_any_shape:
             raise ExportError(f"cannot convert {model}: its input takes any size; export it anew, with one shape")
         picture = np.random.default_rng(0).random(reference.input_shape, np.float32)
         wanted = reference.run(picture)

@@ -42,7 +42,6 @@ class Onnxruntime:
     """
 
     name: ClassVar[str] = "onnxruntime"
-    any_shape: ClassVar[bool] = True
     threads: int = 2
     provider: str = CPU
     provider_options: dict[str, str | int] = field(default_factory=dict)
@@ -68,7 +67,7 @@ class Onnxruntime:
                 f"runtime.provider: this ONNX Runtime has no {self.provider!r}; there are {', '.join(available)}"
             )
 
-    def refusal(self, quantization: str) -> str | None:
+    def refusal(self, quantization: str, batch: int, dynamic: bool) -> str | None:
         return None
 
     def version(self) -> str:
@@ -134,7 +133,7 @@ class OnnxSession:
         self._input = session.get_inputs()[0]
         self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
         self.input_shape = shape_of(self._input.shape, self.metadata)
-        self.any_shape = self.input_shape != tuple(self._input.shape)
+        self.takes_any_shape = self.input_shape != tuple(self._input.shape)
 
     def run(self, image: Image) -> Sequence[NDArray[np.float32]]:
         outputs: Sequence[NDArray[np.float32]] = self._session.run(None, {self._input.name: image})

@@ -33,6 +33,7 @@ class Openvino:
     """
 
     name: ClassVar[str] = "openvino"
+    libraries: ClassVar[tuple[str, ...]] = ("openvino",)
     threads: int = 2
     precision: Literal["f32", "bf16"] = "f32"
     round_to: int = 16
@@ -57,7 +58,9 @@ class Openvino:
                 "or be slower; take f32"
             )
 
-    def refusal(self, quantization: str) -> str | None:
+    def refusal(self, quantization: str, batch: int, dynamic: bool) -> str | None:
+        if dynamic:
+            return "it takes pictures of one size, export.dynamic=false"
         return "OpenVINO gives wrong outputs of them (docs/runtimes.md)" if quantization == "nncf" else None
 
     def version(self) -> str:

@@ -11,7 +11,7 @@ from secateur.ports import Cut, Healer, Tools
 from secateur.results import Artifact
 from secateur.store import artifact
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("torch", "ultralytics", "pillow")
 
 

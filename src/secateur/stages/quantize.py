@@ -19,7 +19,7 @@ from secateur.store import artifact
 if TYPE_CHECKING:
     from secateur.ports import Image
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("onnx", "onnxruntime", "pillow")
 
 JUDGED_IN = Onnxruntime(threads=0)

@@ -17,7 +17,7 @@ from secateur.stages.prune import fixed_layers
 if TYPE_CHECKING:
     from torch import nn
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow")
 
 

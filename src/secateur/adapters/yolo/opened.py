@@ -22,7 +22,6 @@ class FileNet(nn.Module):
         self.session = session
         self.task = session.metadata["task"]
         self.names = literal(session.metadata["names"])
-        self.end2end = session.metadata.get("end2end") == "True"
 
     def __deepcopy__(self, memo: object) -> FileNet:
         return self
