@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -168,6 +169,8 @@ def _json_array(file: str | None) -> Iterator[JsonArray | None]:
     if file is None:
         yield None
         return
+    if file != "-" and Path(file).suffix != ".json":
+        raise SpecError(f"--json {file} would be written over; name a file that ends in .json")
     if file != "-":
         _check_writable(Path(file))
     with nullcontext(sys.stdout) if file == "-" else Path(file).open("w") as stream, JsonArray(stream) as array:
@@ -214,4 +217,9 @@ def main() -> None:
         app()
     except SecateurError as error:
         typer.echo(f"secateur: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if find_spec("hydra") or (error.name or "secateur").startswith("secateur"):
+            raise
+        typer.echo(f"secateur: this takes the training stack ({error.name}): pip install 'secateur[lab]'", err=True)
         sys.exit(2)

@@ -168,7 +168,7 @@ def test_sixteen_bits_become_eight_as_in_cv2(tmp_path: Path) -> None:
 
 def test_a_video_is_drawn_as_a_video(predict: Callable[..., Ran], tmp_path: Path) -> None:
     code, stdout, _ = predict(film(tmp_path / "film.avi", 5), "--json", "-")
-    written = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
+    written = cv2.VideoCapture(str(tmp_path / "out" / "film.avi.mp4"))
 
     assert code == 0
     assert [seen["frame"] for seen in json.loads(stdout)] == [0, 1, 2, 3, 4]
@@ -235,14 +235,26 @@ def test_what_cannot_be_is_told_in_one_line(
     assert len(stderr.splitlines()) == 1
 
 
-def test_a_picture_is_never_drawn_over_itself(predict: Callable[..., Ran], tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [".", "a.png"])
+def test_nothing_is_drawn_where_the_pictures_lie(source: str, predict: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     Image.fromarray(noise(20, 40)).save(tmp_path / "out" / "a.png")
 
-    code, _, stderr = predict(tmp_path / "out" / "a.png")
+    code, _, stderr = predict(tmp_path / "out" / source)
 
     assert code == 2
-    assert "give another --out" in stderr
+    assert "is where the pictures lie; give another folder" in stderr
+
+
+def test_json_is_never_written_over_a_picture(predict: Callable[..., Ran], tmp_path: Path) -> None:
+    Image.fromarray(noise(20, 40)).save(tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+
+    code, _, stderr = predict(tmp_path / "a.png", "--json", tmp_path / "a.png")
+
+    assert code == 2
+    assert "name a file that ends in .json" in stderr
+    assert (tmp_path / "a.png").read_bytes() == before
 
 
 def test_each_picture_has_a_drawing_of_its_own(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def predict(
 
     Raises SpecError where there is nothing to look at.
     """
+    if out:
+        _check_elsewhere(Path(source), out)
     looks = _video if sources.is_video(source) else _pictures
     tally = Tally()
     with closing(looks(predictor, source, out)) as every, _stopped_by_hand(source):
@@ -137,8 +139,8 @@ def _video(predictor: Predictor, source: str, out: Path | None) -> Generator[See
 
 
 def _target(source: str, number: int | None, out: Path) -> Path:
-    target = out / (f"{Path(source).stem}.mp4" if number is None else f"camera{number}.mp4")
-    _check_elsewhere(Path(source), target)
+    name = Path(source).name if number is None else f"camera{number}"
+    target = out / (name if name.endswith(".mp4") else f"{name}.mp4")  # film.avi and film.mp4 may lie side by side
     out.mkdir(parents=True, exist_ok=True)
     return target
 
@@ -146,7 +148,6 @@ def _target(source: str, number: int | None, out: Path) -> Path:
 def _save(drawn: Pixels, path: Path, target: Path) -> None:
     from PIL import Image
 
-    _check_elsewhere(path, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawn).save(target, quality=92)
@@ -154,9 +155,11 @@ def _save(drawn: Pixels, path: Path, target: Path) -> None:
         raise SpecError(f"cannot write {target} ({error}); give another --out") from error
 
 
-def _check_elsewhere(source: Path, target: Path) -> None:
-    if target.resolve() == source.resolve():
-        raise SpecError(f"{target} is the picture itself; give another --out")
+def _check_elsewhere(source: Path, out: Path) -> None:
+    """Whatever lies beside the pictures is somebody's."""
+    folder = source if source.is_dir() else source.parent
+    if source.exists() and out.resolve() == folder.resolve():
+        raise SpecError(f"--out {out} is where the pictures lie; give another folder")
 
 
 def _counted(count: int, what: str) -> str:
