@@ -121,19 +121,17 @@ def test_every_stage_is_recorded_in_its_order(first: Run) -> None:
         ]
         for rung, share in ((1, 15), (2, 30))
     ]
-    each = ("quantize", "verify", "evaluate")
-    ways = [
-        [("export", net, None)] + [(stage, f"{net}-{way}", None) for way in ("fp32", "int8_static") for stage in each]
-        for net in ("baseline", "pruned")
-    ]
+    nets = ("baseline", "pruned")
+    files = [f"{net}-{way}" for net in nets for way in ("fp32", "int8_static")]
     assert [(r["stage"], r["label"], r["rung"]) for r in first.records] == [
         ("prepare", "data", None),
         ("baseline", "baseline", None),
         ("evaluate", "baseline", None),
         *rungs[0],
         *rungs[1],
-        *ways[0],
-        *ways[1],
+        *(("export", net, None) for net in nets),
+        *(("quantize", file, None) for file in files),
+        *((stage, file, None) for file in files for stage in ("verify", "evaluate")),
         ("contrast", "accuracies", None),
         ("benchmark", "onnxruntime", None),
     ]

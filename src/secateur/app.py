@@ -200,7 +200,7 @@ def run_in_folder(config: DictConfig, folder: Path) -> RunReport:
     except SecateurError as error:
         report = journal.with_rungs(_failed(header, str(error), started))
     except (Exception, KeyboardInterrupt) as error:
-        report = journal.with_rungs(_failed(header, f"{type(error).__name__}: {error}", started))
+        report = journal.with_rungs(_failed(header, _told(error), started))
         for sink in sinks:
             sink.run_finished(report)
         raise
@@ -469,6 +469,12 @@ def _point_latest(folder: Path, outputs: Path) -> None:
     fresh = outputs / f".latest-{os.getpid()}"
     fresh.symlink_to(os.path.relpath(folder, outputs))
     fresh.replace(outputs / "latest")
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; the same command goes on where it was"
+    return f"{type(error).__name__}: {error}"
 
 
 def _failed(header: RunHeader, line: str, started: float) -> RunReport:

@@ -311,7 +311,8 @@ def within_budget(net: Net, unpruned: Net, max_map_drop: float | None) -> bool:
 
 def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) -> tuple[Candidate, ...]:
     """Each net in FP32 and quantized, as files: looked at, scored and timed, both against the unpruned FP32."""
-    files = reference(nets["baseline"], spec, stage) | shipping(nets, spec, data, stage)
+    exported = {name: as_onnx(net.weights, name, spec, stage) for name, net in nets.items()}
+    files = reference(nets["baseline"], exported["baseline"], spec) | shipping(nets, exported, spec, data, stage)
     faults, scores = {}, {}
     for name, file in files.items():
         looked = verify.Inputs(file.model, file.timer.without_clock, data, spec.imgsz, VERIFIED, spec.seed)
@@ -330,34 +331,38 @@ def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) 
     )  # fmt: skip
 
 
-def reference(unpruned: Net, spec: RunSpec, stage: Runner) -> dict[str, File]:
+def as_onnx(weights: Artifact, label: str, spec: RunSpec, stage: Runner) -> Artifact:
+    return stage(export.run, export.Inputs(weights, spec.imgsz, spec.export), label).model
+
+
+def reference(unpruned: Net, exported: Artifact, spec: RunSpec) -> dict[str, File]:
     """What all files are compared with, whatever they run in: the unpruned net in FP32, in ONNX Runtime."""
     runtime = spec.runtime if isinstance(spec.runtime, Onnxruntime) else Onnxruntime(threads=spec.runtime.threads)
-    exported = stage(export.run, export.Inputs(unpruned.weights, spec.imgsz, spec.export), "baseline").model
     return {BASELINE: File(unpruned, Fp32.name, exported, timer(runtime))}
 
 
-def shipping(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) -> dict[str, File]:
+def shipping(
+    nets: dict[str, Net], exported: dict[str, Artifact], spec: RunSpec, data: Artifact, stage: Runner
+) -> dict[str, File]:
     """Each net in FP32 and quantized, as the run's runtime takes it; names say which that is, if not ONNX Runtime."""
     ways: dict[str, Quantizer] = {way.name: way for way in (Fp32(), spec.quantization)}
     suffix = "" if isinstance(spec.runtime, Onnxruntime) else f"-{spec.runtime.name}"
     files = {}
     for (net_name, net), way in itertools.product(nets.items(), ways.values()):
-        name = f"{net_name}-{way.name}{suffix}"
-        model = converted(quantized(net, net_name, way, spec, data, stage), name, spec, stage)
-        files[name] = File(net, way.name, model, timer(spec.runtime))
+        name = f"{net_name}-{way.name}"
+        model = quantized(net, exported[net_name], way, name, spec, data, stage)
+        model = converted(model, f"{name}{suffix}", spec, stage)
+        files[f"{name}{suffix}"] = File(net, way.name, model, timer(spec.runtime))
     return files
 
 
-def quantized(net: Net, net_name: str, way: Quantizer, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact:
-    """The net as an ONNX file, quantized."""
-    name, training = f"{net_name}-{way.name}", getattr(way, "training", None)
-    if training:
-        trained = quantize_aware.Inputs(net.weights, data, training, spec.imgsz, spec.seed)
-        weights, label = stage(quantize_aware.run, trained, name).weights, name
-    else:
-        weights, label = net.weights, net_name
-    exported = stage(export.run, export.Inputs(weights, spec.imgsz, spec.export), label).model
+def quantized(
+    net: Net, exported: Artifact, way: Quantizer, name: str, spec: RunSpec, data: Artifact, stage: Runner
+) -> Artifact:
+    """The net as an ONNX file, quantized; trained to bear that before, where the quantizer asks for it."""
+    if training := getattr(way, "training", None):
+        inputs = quantize_aware.Inputs(net.weights, data, training, spec.imgsz, spec.seed)
+        exported = as_onnx(stage(quantize_aware.run, inputs, name).weights, name, spec, stage)
     looks = (data, spec.seed) if way.images else (None, None)
     return stage(quantize.run, quantize.Inputs(exported, way, spec.imgsz, *looks), name).model
 

@@ -174,7 +174,7 @@ def _describe(
 def _read(model: Path) -> dict[str, Any]:
     """What is written of a converted net; of a broken one ncnn itself says nothing, or too much."""
     if not model.is_dir():
-        raise ExportError(f"no folder {model} with a net for ncnn")
+        raise ExportError(f"no folder {model} with a net for ncnn; runs with runtime=ncnn make one")
     try:
         about: dict[str, Any] = json.loads((model / ABOUT).read_bytes())
         whole = about["sha256"] == _digests(model)
