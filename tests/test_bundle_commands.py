@@ -63,6 +63,16 @@ def test_a_bundle_predicts_with_what_it_selected_and_its_names(bundle: str, seca
     assert {each["name"] for each in found} <= set(NAMES)
 
 
+@pytest.mark.parametrize("option", [("--runtime", "openvino"), ("--threads", "4")])
+def test_a_bundle_says_itself_how_it_is_run(option: tuple[str, str], bundle: str, secateur: Say) -> None:
+    code, _, stderr = secateur("predict", bundle, "picture.png", *option)
+
+    assert code == 2
+    assert stderr == (
+        f"secateur: {option[0]}: {bundle} is a bundle, which runs as it was measured; leave out {' '.join(option)}\n"
+    )
+
+
 @pytest.mark.parametrize("command", [("bench",), ("predict",)])
 def test_a_bundle_with_a_changed_byte_gets_one_line(command: tuple[str], bundle: str, secateur: Say) -> None:
     folder = bundle.removesuffix(".zip")

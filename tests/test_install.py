@@ -27,11 +27,17 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not UV.exists():
         pytest.skip(f"no uv at {UV}: make setup installs it")
     venv = tmp_path_factory.mktemp("device") / "venv"
-    for arguments in (["venv", "--python", sys.executable, venv], ["pip", "install", "--python", venv, ROOT]):
-        done = subprocess.run([UV, "--quiet", *arguments], capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            pytest.skip(f"nothing to install from: {done.stderr.strip()[-300:]}")
+    uv("venv", "--python", sys.executable, venv)
+    asked = uv("pip", "install", "--dry-run", "--refresh-package", "numpy", "--python", venv, "numpy")
+    if asked.returncode:
+        pytest.skip(f"no index answers: {asked.stderr.strip()[-300:]}")
+    done = uv("pip", "install", "--python", venv, ROOT)
+    assert done.returncode == 0, done.stderr
     return venv / "bin"
+
+
+def uv(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([UV, "--quiet", *arguments], capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import json
+import shlex
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from secateur.errors import ExportError, SpecError
 from secateur.packing import candidates_of, pack
 from secateur.ports import ConvertingRuntime
 from secateur.results import BASELINE
+from secateur.store import digest
 from tests.example_report import failed
 from tests.example_run import ID, IMGSZ, NAMES, write_report, write_run
 
@@ -73,6 +75,39 @@ def test_no_place_and_no_secret_of_this_machine_goes_along(run_dir: Path, tmp_pa
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("++tracking.uri=http://ann:secret@host", ""),
+        ("+tracking.uri=http://ann:secret@host", ""),
+        ("~tracking", ""),
+        ("tracking=none", ""),
+        ("outputs=/home/ann/out", ""),
+        ("workers_of_ours=3", "workers_of_ours=3"),
+        ("model.weights=file:///home/ann/x.pt", "model.weights=x.pt"),
+        ("model.weights=sqlite:////home/ann/x.db", "model.weights=x.db"),
+        ("dataset.root=../../ann/private/cats", "dataset.root=cats"),
+        ("dataset.root=data/../../ann/cats", "dataset.root=cats"),
+        ("dataset={root:/home/ann/cats}", "dataset={root:cats}"),
+        ("dataset.root=~ann/cats", "dataset.root=cats"),
+        ("dataset.url=https://host/cats.zip", "dataset.url=https://host/cats.zip"),
+        ("name=a..b", "name=a..b"),
+    ],
+)
+def test_of_a_command_nothing_is_kept_that_is_nobodys_business(
+    word: str, kept: str, run_dir: Path, tmp_path: Path
+) -> None:
+    report = json.loads((run_dir / "report.json").read_text())
+    report["run"]["command"] = shlex.join(["secateur", "run", word])
+    report["run"]["spec"]["dataset"]["root"] = word.partition("=")[2]
+    (run_dir / "report.json").write_text(json.dumps(report))
+
+    manifest = pack(run_dir, tmp_path / "bundle", []).manifest
+
+    assert shlex.split(manifest.run.command) == ["secateur", "run", *filter(None, [kept])]
+    assert "/home" not in (tmp_path / "bundle" / "settings.json").read_text()
+
+
 def test_the_zip_holds_the_same_as_the_folder(run_dir: Path, tmp_path: Path) -> None:
     pack(run_dir, tmp_path / "bundle", [])
 
@@ -100,10 +135,11 @@ def test_pictures_of_ones_own_take_the_place_of_the_drawn_ones(run_dir: Path, tm
 
     (tmp_path / "mine").mkdir()
     Image.new("RGB", (90, 50), "red").save(tmp_path / "mine" / "red.jpg")
+    Image.new("RGB", (90, 50), "red").save(tmp_path / "mine" / "red.tif")
 
     manifest = pack(run_dir, tmp_path / "bundle", [], tmp_path / "mine").manifest
 
-    assert manifest.samples == ("samples/red.jpg",)
+    assert manifest.samples == ("samples/red.jpg", "samples/red.tif")
 
 
 @pytest.mark.parametrize("name", ["openvino", "ncnn"])
@@ -132,7 +168,28 @@ def in_runtime(run_dir: Path, name: str) -> None:
     if isinstance(part, ConvertingRuntime):
         part.convert(run_dir / ships["file"], run_dir / "models" / report["selected"])
         ships["file"] = f"models/{report['selected']}"
+        ships["sha256"] = digest(run_dir / ships["file"])
     (run_dir / "report.json").write_text(json.dumps(report))
+
+
+def test_a_folder_that_is_not_the_measured_one_is_refused(run_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pnnx")
+    in_runtime(run_dir, "ncnn")
+    with (run_dir / "models" / "pruned-int8_static-ncnn" / "model.ncnn.bin").open("ab") as file:
+        file.write(b"more")
+
+    with pytest.raises(ExportError, match="pruned-int8_static-ncnn is not what was measured .its sha256 differs"):
+        pack(run_dir, tmp_path / "bundle", [])
+
+
+def test_options_of_a_provider_that_may_name_a_library_are_not_bundled(run_dir: Path, tmp_path: Path) -> None:
+    report = json.loads((run_dir / "report.json").read_text())
+    report["run"]["spec"]["runtime"]["provider_options"] = {"backend_path": "libQnnHtp.so"}
+    (run_dir / "report.json").write_text(json.dumps(report))
+
+    with pytest.raises(SpecError, match="provider_options must be whole numbers in a bundle, got .*libQnnHtp.so"):
+        pack(run_dir, tmp_path / "bundle", [])
+    assert not (tmp_path / "bundle").exists()
 
 
 # ---- what cannot be bundled ----------------------------------------------------------------------
@@ -156,10 +213,19 @@ def test_a_candidate_that_is_not_there_is_refused(run_dir: Path, tmp_path: Path)
         pack(run_dir, tmp_path / "bundle", ["int4"])
 
 
+def test_a_run_whose_name_is_no_plain_one_is_refused(run_dir: Path, tmp_path: Path) -> None:
+    report = json.loads((run_dir / "report.json").read_text())
+    report["run"]["id"] = "20261125-120000-000001_my run"
+    (run_dir / "report.json").write_text(json.dumps(report))
+
+    with pytest.raises(SpecError, match="cannot be bundled: the run is '20261125-120000-000001_my run', which is no"):
+        pack(run_dir, tmp_path / "bundle", [])
+
+
 def test_a_file_that_is_not_the_measured_one_is_refused(run_dir: Path, tmp_path: Path) -> None:
     (run_dir / "models" / "pruned-int8_static.onnx").write_bytes(b"other")
 
-    with pytest.raises(ExportError, match="pruned-int8_static.onnx is not the file that was measured"):
+    with pytest.raises(ExportError, match="pruned-int8_static.onnx is not what was measured"):
         pack(run_dir, tmp_path / "bundle", [])
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 

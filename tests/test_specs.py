@@ -13,6 +13,8 @@ from secateur.runtimes.openvino import Openvino
 from secateur.schedules.linear import Linear
 from secateur.specs import Benchmark, Evidence, Export, Model, RunSpec, Scope, Sparsity, Training
 
+PLAIN = "of letters, digits, '_', '.', '+' and '-', the first a letter or digit"
+
 
 @pytest.fixture(scope="module")
 def spec() -> RunSpec:
@@ -25,7 +27,7 @@ def training(spec: RunSpec) -> Training:
 
 
 def refused(make: Callable[[], Any], line: str) -> None:
-    with pytest.raises(ValueError, match="^" + line.translate({ord(c): f"\\{c}" for c in "()[]."}) + "$"):
+    with pytest.raises(ValueError, match="^" + line.translate({ord(c): f"\\{c}" for c in "()[].+"}) + "$"):
         make()
 
 
@@ -35,6 +37,7 @@ def refused(make: Callable[[], Any], line: str) -> None:
         ("max_map_drop", 0.0, "max_map_drop must be in (0, 1], got 0.0"),
         ("max_map_drop", -0.1, "max_map_drop must be in (0, 1], got -0.1"),
         ("max_map_drop", 1.01, "max_map_drop must be in (0, 1], got 1.01"),
+        *(("name", name, f"name must be {PLAIN}, got {name!r}") for name in ("my run", "", "-x", "a/b", "a=b", "../a")),
         ("imgsz", 0, "imgsz must be a multiple of 32, got 0"),
         ("imgsz", -32, "imgsz must be a multiple of 32, got -32"),
         ("imgsz", 100, "imgsz must be a multiple of 32, got 100"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secateur.errors import SecateurError, SpecError
+from secateur.errors import SecateurError
 
 if TYPE_CHECKING:
     from secateur.edge.coco import JsonArray
@@ -114,16 +114,16 @@ def bench(
     from secateur.console import bar
     from secateur.edge import device
     from secateur.edge.bundle import opened
+    from secateur.edge.sources import check_writable
     from secateur.reporting.bundle import device_tables
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     if as_json:
-        device.check_place(as_json)
+        check_writable(as_json)
     with opened(bundle) as checked, bar(console, "measuring") as progress:
-        report = device.measured(checked, seconds, progress)
+        report = device.measured(checked, seconds, progress, as_json)
     console.print(device_tables(checked.manifest, report))
     if as_json:
-        device.write(report, as_json)
         typer.echo(f"Next     secateur replay {as_json}   where the run is")
     device.refuse_faults(report)
 
@@ -138,8 +138,12 @@ def predict(
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Only what is surer than this.")] = 0.25,
     iou: Annotated[float, typer.Option(min=0, max=1, help="Of two of a class that overlap more, the surer.")] = 0.7,
     classes: Annotated[str | None, typer.Option(help="Only these, by name or number: person,dog.")] = None,
-    runtime: Annotated[str, typer.Option(help="What runs the file; a bundle says so itself.")] = "onnxruntime",
-    threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass, if no bundle's; 0: all.")] = 2,
+    runtime: Annotated[
+        str | None, typer.Option(help="What runs a file (onnxruntime); a bundle says so itself.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=0, help="Threads of a forward pass (2), 0: all; not of a bundle.")
+    ] = None,
 ) -> None:
     """Look at pictures: boxes and masks, drawn and as JSON."""
     # the runtime's threads wait awake for the next picture, and would fight with those of numpy
@@ -165,6 +169,7 @@ def predict(
 @contextmanager
 def _json_array(file: str | None) -> Iterator[JsonArray | None]:
     from secateur.edge.coco import JsonArray
+    from secateur.edge.sources import check_writable
 
     if file is None:
         yield None
@@ -172,18 +177,9 @@ def _json_array(file: str | None) -> Iterator[JsonArray | None]:
     if file != "-" and Path(file).suffix != ".json":
         raise SpecError(f"--json {file} would be written over; name a file that ends in .json")
     if file != "-":
-        _check_writable(Path(file))
+        check_writable(Path(file))
     with nullcontext(sys.stdout) if file == "-" else Path(file).open("w") as stream, JsonArray(stream) as array:
         yield array
-
-
-def _check_writable(file: Path) -> None:
-    try:
-        file.touch()
-    except OSError as error:
-        raise SpecError(
-            f"--json: cannot write {file} ({error.strerror}); give another file, or - for stdout"
-        ) from error
 
 
 @app.command()

@@ -5,19 +5,29 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import astuple, dataclass, field
-from pathlib import PurePosixPath
-from typing import Any, Literal
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
 
+import msgspec
+
+from secateur import __version__
+from secateur.errors import ExportError
 from secateur.results import Accuracy, AccuracyChange, EndToEnd, Fingerprint, Interval, Percentiles
 
 FORMAT = 1
 """Of `manifest.json` and of what a device writes; raised when older versions would misread either."""
 
+LARGEST_JSON = 64 * 2**20  # bytes
+
 MODELS, SAMPLES = "models", "samples"
 """Folders of a bundle in which nothing may lie that the manifest does not list."""
 
+DEVICES = "devices"
+"""Where in a run's folder lies what devices found out about it."""
+
 NAME = re.compile(r"\w[\w.+-]*")
-"""Of a candidate, which names files and metrics."""
+"""Of a candidate or a run, which names files and metrics."""
 RUN = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?")
 """Of a run's id: its folder's name, after its sweep's where it is one of many."""
 
@@ -69,6 +79,10 @@ class Packed:
 
     def __post_init__(self) -> None:
         require(bool(NAME.fullmatch(self.name)), f"a model is named {self.name!r}, which is no plain name")
+        options = self.runtime_fields.get("provider_options", {})
+        # a path among them would be loaded as a library
+        plain = isinstance(options, dict) and all(type(value) is int for value in options.values())
+        require(plain, f"{self.name}'s provider_options must be whole numbers in a bundle, got {options}")
 
 
 @dataclass(frozen=True)
@@ -160,6 +174,7 @@ class OnDevice:
     runtime: str
     check: Check
     latency: Timed | None
+    runtime_version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,8 +195,14 @@ class DeviceReport:
 
     def __post_init__(self) -> None:
         require(bool(RUN.fullmatch(self.run_id)), f"run_id is {self.run_id!r}, which is no run's id")
+        require(self.moment.tzinfo is not None, f"created is {self.created!r}, without a time zone")
         for name in self.models:
             require(bool(NAME.fullmatch(name)), f"a model is named {name!r}, which is no plain name")
+
+    @property
+    def moment(self) -> datetime:
+        """When it was created."""
+        return datetime.fromisoformat(self.created)
 
     @property
     def faults(self) -> dict[str, str]:
@@ -193,3 +214,45 @@ class DeviceReport:
         """`raspberry-pi-5-model-b-aarch64-3f2a91`: a fingerprint, fit for a file's name."""
         words = re.sub(r"[^a-z0-9]+", "-", f"{self.device.machine} {self.device.processor}".lower()).strip("-")
         return f"{words[:60]}-{hashlib.sha256(repr(astuple(self.device)).encode()).hexdigest()[:6]}"
+
+
+# ---- JSON from elsewhere -------------------------------------------------------------------------
+
+
+T = TypeVar("T", Manifest, DeviceReport)
+
+
+@dataclass(frozen=True)
+class _Dated:
+    """What every version of these files begins with."""
+
+    format: int
+
+
+def read(raw: bytes, kind: type[T], place: Path) -> T:
+    """`manifest.json` or `device.json`; raises ExportError where it is damaged or of a newer version."""
+    try:
+        version = msgspec.json.decode(raw, type=_Dated).format
+        if version > FORMAT:
+            raise ExportError(
+                f"{place} has format {version}, and secateur {__version__} reads up to {FORMAT}: "
+                "pip install --upgrade secateur"
+            )
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ExportError(f"{place} is damaged, or no such file: {error}") from error
+
+
+def limited(path: Path) -> bytes:
+    """A JSON file's bytes; raises ExportError where it is not there, or too large to be one."""
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ExportError(f"{path} has {path.stat().st_size / 2**20:.0f} MB, too much for what it should be")
+        return path.read_bytes()
+    except OSError as error:
+        raise ExportError(f"cannot read {path}: {error.strerror}") from error
+
+
+def devices_of(run_dir: Path) -> dict[Path, DeviceReport]:
+    """What devices found out about a run, by file; raises ExportError where one is damaged or of a newer version."""
+    return {path: read(limited(path), DeviceReport, path) for path in sorted((run_dir / DEVICES).glob("*.json"))}

@@ -20,14 +20,16 @@ from PIL import Image
 
 from secateur import __version__
 from secateur.datasets.shapes import Shapes, draw
-from secateur.edge.bundle import MANIFEST, Bundle, digest, opened, runtime
+from secateur.edge.bundle import MANIFEST, Bundle, opened, runtime
 from secateur.edge.letterbox import read_picture
 from secateur.edge.predictor import open_predictor
 from secateur.edge.selftest import EXPECTED, Expected, expect
+from secateur.edge.sources import PICTURES
 from secateur.errors import ExportError, SpecError
 from secateur.manifest import FORMAT, MODELS, SAMPLES, Listed, Manifest, Packed, Source, Timed
 from secateur.reporting.bundle import readme
 from secateur.results import BASELINE, Accuracy, AccuracyChange, Fingerprint
+from secateur.store import digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +37,12 @@ if TYPE_CHECKING:
 DRAWN = 4  # pictures of the self-test
 DRAWN_SIZE = 256  # px; the net's own size comes by letterboxing, which is tested too
 MIDDLE = 128.0  # grey
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-ABSOLUTE = re.compile(r"(?<![^=,'\"\[])(?:~|/|[A-Za-z]:[/\\])[^=,'\"\]]*[/\\]")
+# a path's folders: where a value begins, an absolute one, a file's address, or one that leads up
+PLACES = re.compile(
+    r"(?<![^=,:'\"\[{\s])"
+    r"(?:\w+:///|file:/|~|[A-Za-z]:[/\\]|(?<!:)/|/(?!/)|(?:[^=,:'\"\[\]{}\s]*[/\\])?\.\.[/\\])"
+    r"(?:[^=,'\"\]}]*[/\\])?"
+)
 OWN = ("tracking", "outputs", "workers")
 """Settings that say where a run was done, not what it was."""
 
@@ -102,8 +108,11 @@ def _fill(folder: Path, run_dir: Path, report: Report, chosen: list[Report], sam
     (folder / SAMPLES).mkdir()
     files = {candidate["name"]: _copy_model(candidate, run_dir, folder) for candidate in chosen}
     pictures = _take_along(samples, folder) if samples else _draw(folder, report["run"]["spec"]["imgsz"])
-    models = tuple(_packed(candidate, report, files[candidate["name"]]) for candidate in chosen)
-    manifest = _manifest(report, models, pictures, _listed(folder))
+    try:
+        models = tuple(_packed(candidate, report, files[candidate["name"]]) for candidate in chosen)
+        manifest = _manifest(report, models, pictures, _listed(folder))
+    except (ValueError, msgspec.ValidationError) as error:
+        raise SpecError(f"the run in {run_dir} cannot be bundled: {error}") from error
     _write_json(folder / "settings.json", _settings(report["run"]["spec"]))
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in manifest.names), encoding="utf-8")
     (folder / EXPECTED).write_bytes(msgspec.json.encode(_expected(folder, manifest)))  # long: not for reading
@@ -117,10 +126,10 @@ def _copy_model(candidate: Report, run_dir: Path, folder: Path) -> str:
     target = folder / MODELS / source.name
     if not source.exists():
         raise ExportError(f"{source} is gone; run again, which makes it anew: {candidate['name']}")
+    if digest(source) != candidate["sha256"]:
+        raise ExportError(f"{source} is not what was measured (its sha256 differs); run again")
     if source.is_dir():
         shutil.copytree(source, target)
-    elif digest(source) != candidate["sha256"]:
-        raise ExportError(f"{source} is not the file that was measured (its sha256 differs); run again")
     else:
         shutil.copyfile(source, target)
     return f"{MODELS}/{target.name}"
@@ -191,17 +200,22 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _command(line: str) -> str:
-    words = [word for word in shlex.split(line) if not word.startswith(OWN)]
+    words = [word for word in shlex.split(line) if _key(word) not in OWN]
     return shlex.join(_without_places(words))
 
 
+def _key(word: str) -> str:
+    """The first part of what an override is of: `tracking` of `++tracking.uri=…`."""
+    return re.split(r"[=.@]", word.lstrip("+~"))[0]
+
+
 def _without_places(value: Any) -> Any:
-    """The same, of absolute paths their last part only: they say whose machine it was."""
+    """The same, of paths that lead elsewhere their last part only: they say whose machine it was."""
     if isinstance(value, Mapping):
         return {key: _without_places(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_without_places(inner) for inner in value]
-    return ABSOLUTE.sub("", value) if isinstance(value, str) else value
+    return PLACES.sub("", value) if isinstance(value, str) else value
 
 
 # ---- the self-test --------------------------------------------------------------------------------

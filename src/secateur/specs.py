@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from secateur.manifest import NAME, require
 from secateur.ports import Dataset, Healer, Importance, Quantizer, Runtime, Schedule
 from secateur.results import Fingerprint
 
 PLACE = {"place": True}
 """Metadata of a field that says where something lies, not what it is: no part of a key."""
-
-
-def require(condition: bool, line: str) -> None:
-    """Raises ValueError(line) unless the condition holds."""
-    if not condition:
-        raise ValueError(line)
 
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -301,6 +296,10 @@ class RunSpec:
     seed: int
 
     def __post_init__(self) -> None:
+        require(
+            bool(NAME.fullmatch(self.name)),
+            f"name must be of letters, digits, '_', '.', '+' and '-', the first a letter or digit, got {self.name!r}",
+        )
         require(
             self.max_map_drop is None or 0 < self.max_map_drop <= 1,
             f"max_map_drop must be in (0, 1], got {self.max_map_drop}",

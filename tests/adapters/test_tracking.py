@@ -377,6 +377,31 @@ def test_a_newer_measurement_of_a_device_takes_the_place_of_the_older(uri: str, 
     assert len(list((bench.run_dir / "devices").iterdir())) == 1
 
 
+def test_an_older_measurement_of_a_device_takes_no_newer_ones_place(uri: str, bench: Bench, tmp_path: Path) -> None:
+    replay_device(bench.report, uri, "trials", bench.outputs)
+    kept = bench.run_dir / "devices" / f"{device_report().slug}.json"
+    before = kept.read_bytes()
+
+    older = replace(device_report(p50=60.0), created="2026-11-26T08:30:00+02:00")  # 06:30 UTC
+    replay_device(written(older, tmp_path), uri, "trials", bench.outputs)
+
+    assert kept.read_bytes() == before
+    assert client(uri).get_run(bench.run_id).data.metrics[f"{bench.group}/baseline-fp32/latency_ms_p50"] == 80.0
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"format": 7}'])
+def test_a_damaged_or_newer_device_is_told_before_anything_is_logged(content: bytes, uri: str, bench: Bench) -> None:
+    (bench.run_dir / "devices").mkdir()
+    (bench.run_dir / "devices" / "board.json").write_bytes(content)
+    experiment = client(uri).get_experiment_by_name("trials").experiment_id
+    before = len(client(uri).search_runs([experiment]))
+
+    with pytest.raises(ExportError, match="board.json (is damaged|has format 7)"):
+        replay(bench.run_dir, uri, "trials", TAGS)
+
+    assert len(client(uri).search_runs([experiment])) == before
+
+
 def test_a_run_that_is_replayed_brings_its_devices_along(uri: str, bench: Bench) -> None:
     replay_device(bench.report, uri, "trials", bench.outputs)
     before = everything(uri, bench.run_id)

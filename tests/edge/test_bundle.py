@@ -170,6 +170,21 @@ def test_a_link_that_leads_out_is_refused(folder: Path, tmp_path: Path) -> None:
     assert refusal(folder) == "labels.txt leads out of the bundle by a link; get the bundle anew"
 
 
+@pytest.mark.parametrize("name", ["models/more", "samples/more"])
+def test_a_linked_folder_that_is_not_listed_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+
+    assert f"{name} is not listed in the manifest" in refusal(folder)
+
+
+def test_links_that_lead_in_a_circle_are_told(folder: Path) -> None:
+    (folder / "labels.txt").unlink()
+    (folder / "labels.txt").symlink_to(folder / "labels.txt")
+
+    assert "labels.txt" in refusal(folder)
+
+
 def test_a_link_in_a_zip_is_refused(folder: Path) -> None:
     with zipfile.ZipFile(folder.with_suffix(".zip"), "w") as archive:
         for path in sorted(folder.rglob("*.*")):
@@ -244,6 +259,23 @@ def test_a_runtime_must_be_one_of_ours(folder: Path) -> None:
 def test_settings_of_a_runtime_are_checked(values: dict[str, Any], line: str) -> None:
     with pytest.raises(ExportError, match=line):
         runtime("onnxruntime", values)
+
+
+@pytest.mark.parametrize("value", ["/tmp/evil.so", "3", 0.5, None])
+def test_options_of_a_provider_that_may_name_a_library_are_refused(value: Any, folder: Path) -> None:
+    fields = {"threads": 1, "provider": "QNNExecutionProvider", "provider_options": {"backend_path": value}}
+    change(folder, lambda manifest: manifest["models"][0].update(runtime_fields=fields))
+
+    line = f"pruned-int8_static's provider_options must be whole numbers in a bundle, got {{'backend_path': {value!r}}}"
+    assert line in refusal(folder)
+
+
+def test_options_of_a_provider_that_are_whole_numbers_are_taken(folder: Path) -> None:
+    fields = {"threads": 1, "provider": "CUDAExecutionProvider", "provider_options": {"device_id": 1}}
+    change(folder, lambda manifest: manifest["models"][0].update(runtime_fields=fields))
+
+    with opened(folder) as bundle:
+        assert bundle.packed("pruned-int8_static").runtime_fields == fields
 
 
 def test_a_model_is_named_by_what_may_name_a_file(folder: Path) -> None:

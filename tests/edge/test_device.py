@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from secateur.edge import device
-from secateur.edge.bundle import Bundle, read
+from secateur.edge.bundle import Bundle
 from secateur.edge.selftest import EXPECTED
-from secateur.errors import ExportError, SpecError
-from secateur.manifest import DeviceReport
+from secateur.edge.sources import check_writable
+from secateur.errors import ExportError, SpecError, StageError
+from secateur.manifest import DeviceReport, read
 from secateur.packing import pack
 from secateur.results import BASELINE
 from tests.conftest import no_progress
@@ -76,26 +77,48 @@ def test_a_file_that_gives_something_else_here_is_not_timed(bundle: Bundle, tmp_
         device.refuse_faults(report)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"baseline-fp32": {"allowed": 0.1, "pictures": []}}'])
+@pytest.mark.parametrize("text", ["", "{}", "[" * 100_000, '{"baseline-fp32": {"allowed": 0.1, "pictures": []}}'])
 def test_expectations_of_something_else_are_refused(text: str, bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="expected.json (of the bundle is damaged|tells of other models or samples)"):
         device.tested(with_expectations(bundle, tmp_path, text))
 
 
-@pytest.mark.parametrize(("seconds", "files"), [(110.0, 2), (110.0, 6), (20.0, 2)])
-def test_a_plan_takes_about_as_long_as_it_is_given(seconds: float, files: int) -> None:
-    plan = device.planned(seconds, files)
+def test_what_the_self_test_found_is_written_though_the_timing_fails(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/nowhere/python")  # in which the latencies would be measured
 
-    longest = plan.rounds * files * (1.5 * plan.seconds + 5 * plan.warmup_seconds)
-    assert 0.6 * seconds < longest < seconds
+    with pytest.raises((ExportError, StageError, OSError)):
+        device.measured(bundle, 1.0, no_progress, tmp_path / "device.json")
+
+    written = read((tmp_path / "device.json").read_bytes(), DeviceReport, tmp_path)
+    assert set(written.models) == {BASELINE, "pruned-int8_static"}
+    assert all(found.latency is None for found in written.models.values())
+
+
+def test_the_runtimes_version_is_told_of_what_was_not_timed_too(bundle: Bundle) -> None:
+    found = device.tested(bundle).models[BASELINE]
+
+    assert (found.runtime, found.runtime_version) == ("onnxruntime", bundle.runtime(BASELINE).version())
 
 
 def test_where_no_file_can_be_written_is_said_before_anything_is_measured(tmp_path: Path) -> None:
-    device.check_place(tmp_path / "device.json")
-    with pytest.raises(SpecError, match="--json: cannot write .*nowhere/device.json"):
-        device.check_place(tmp_path / "nowhere" / "device.json")
-    with pytest.raises(SpecError, match="name a file in a folder that there is"):
-        device.check_place(tmp_path)
+    (tmp_path / "old.json").write_text("old")
+
+    check_writable(tmp_path / "device.json")
+    check_writable(tmp_path / "old.json")
+    for place in (tmp_path / "nowhere" / "device.json", tmp_path, Path("/proc/device.json")):
+        with pytest.raises(SpecError, match=f"--json: cannot write {place} .*; give another file"):
+            check_writable(place)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("created", ["yesterday", "2026-11-26T08:00:00", ""])
+def test_a_report_of_no_moment_is_refused(created: str, report: DeviceReport, tmp_path: Path) -> None:
+    raw = msgspec.json.encode(msgspec.to_builtins(report) | {"created": created})
+
+    with pytest.raises(ExportError, match="is damaged, or no such file"):
+        read(raw, DeviceReport, tmp_path)
 
 
 def test_a_report_names_its_device_and_no_other(report: DeviceReport) -> None:

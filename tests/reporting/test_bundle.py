@@ -29,7 +29,19 @@ def test_the_readme_has_the_commands_and_says_where_its_figures_hold(manifest: M
     assert "    secateur bench . --json device.json" in told
     assert "    secateur predict . image.jpg" in told
     assert "    secateur replay device.json" in told
-    assert "measured on x86_64, Intel Xeon 8481C, 2 cores, Linux 6.1, by onnxruntime " in told
+    assert "at batch 1, were measured\non x86_64, Intel Xeon 8481C, 2 cores, Linux 6.1, by onnxruntime " in told
+
+
+def test_the_readme_says_how_many_pictures_a_pass_takes(manifest: Manifest) -> None:
+    models = tuple(replace(model, latency=replace(model.latency, batch=4)) for model in manifest.models)
+
+    assert "of a forward pass at batch 4, were measured" in readme(replace(manifest, models=models))
+
+
+def test_what_a_bundle_says_of_a_device_is_text_and_no_markup(manifest: Manifest) -> None:
+    odd = replace(manifest, device=replace(manifest.device, processor="[bold]Xeon[/red]"))
+
+    assert "Where it was bundled (x86_64, [bold]Xeon[/red], 2 cores" in shown(device_tables(odd, device_report()))
 
 
 def test_the_readme_names_what_another_runtime_needs(manifest: Manifest) -> None:

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from secateur.errors import SpecError
+from secateur.errors import ExportError, SpecError
 from secateur.manifest import Check, OnDevice
 from secateur.reporting.comparison import comparison, find
 from secateur.reporting.summary import report_dict
@@ -71,6 +71,37 @@ def test_a_device_that_measured_a_bundle_of_a_run_has_a_table_of_its_own(tmp_pat
     here, board = text(comparison(find([tmp_path]))).split("Cortex-A76, 4 cores, Raspberry Pi 5 Model B")
     assert "21.6  2.73× (2.65–2.80)" in here
     assert "40.0  2.00× (1.90–2.10)" in board
+
+
+def test_what_a_device_says_of_itself_is_text_and_no_markup(tmp_path: Path) -> None:
+    write(finished(), tmp_path)
+    (tmp_path / "devices").mkdir()
+    odd = replace(device_report(), device=replace(device_report().device, processor="[bold]Cortex[/red]"))
+    (tmp_path / "devices" / "board.json").write_bytes(msgspec.json.encode(odd))
+
+    assert "[bold]Cortex[/red], 4 cores" in text(comparison(find([tmp_path])))
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format": 7}', b'{"format": 1, "models": {}}'])
+def test_a_damaged_or_newer_file_of_a_device_is_told_in_one_line(content: bytes, tmp_path: Path) -> None:
+    write(finished(), tmp_path)
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "board.json").write_bytes(content)
+
+    with pytest.raises(ExportError, match="^[^\n]*board.json (is damaged|has format 7)[^\n]*$"):
+        comparison(find([tmp_path]))
+
+
+def test_a_latency_of_several_pictures_at_once_says_so(tmp_path: Path) -> None:
+    write(finished(), tmp_path / "a")
+    report = finished()
+    four = tuple(replace(c, latency=replace(c.latency, batch=4)) for c in report.candidates)
+    write(replace(report, candidates=four), tmp_path / "b")
+
+    shown = text(comparison(find([tmp_path])))
+
+    assert shown.count("21.6 (batch 4)  2.73×") == 1
+    assert shown.count("21.6  2.73×") == 1
 
 
 def test_a_device_on_which_the_file_failed_has_no_table(tmp_path: Path) -> None:

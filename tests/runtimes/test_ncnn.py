@@ -129,6 +129,12 @@ def with_other_metadata(folder: Path) -> None:
     (folder / ncnn.ABOUT).write_text("[]")
 
 
+def without_a_shape(folder: Path) -> None:
+    about = json.loads((folder / ncnn.ABOUT).read_text())
+    del about["output_shapes"]
+    (folder / ncnn.ABOUT).write_text(json.dumps(about))
+
+
 def without_weights(folder: Path) -> None:
     (folder / ncnn.BIN).unlink()
 
@@ -145,6 +151,7 @@ def with_a_changed_byte(folder: Path) -> None:
     [
         (without_metadata, "its metadata.json cannot be read; convert it anew"),
         (with_other_metadata, "its metadata.json cannot be read; convert it anew"),
+        (without_a_shape, "its metadata.json cannot be read; convert it anew"),
         (without_weights, "its model.ncnn.param or model.ncnn.bin is not what was written; convert it anew"),
         (with_a_changed_byte, "its model.ncnn.param or model.ncnn.bin is not what was written; convert it anew"),
     ],

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from secateur.edge.bundle import limited, read
 from secateur.errors import TrackingError
-from secateur.manifest import DeviceReport, OnDevice
+from secateur.manifest import DEVICES, DeviceReport, OnDevice, devices_of, limited, read
 from secateur.reporting.summary import Setting, flatten, report_dict, rung_dict, typed
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
 FILES = ("report.json", "report.html", "records.jsonl", "config")
 """What of a run's folder goes along; the models stay where they are."""
-
-DEVICES = "devices"
-"""Where in a run's folder lies what devices found out about it."""
 
 _BATCH = 100  # the most params or tags that MLflow takes at once
 
@@ -92,6 +88,7 @@ class MlflowSink:
 def replay(run_dir: Path, uri: str, experiment: str, tags: Mapping[str, str]) -> str:
     """Logs a run's folder as the live sink would have, in place of what MLflow has of it; the new MLflow run's id."""
     summary, records = _read(run_dir)
+    devices = devices_of(run_dir)  # before a run is opened, which a damaged one would leave half told
     end = max((_milliseconds(record["finished"]) for record in records), default=_now())
     start = end - int(1000 * summary["run"]["seconds"])
     with _told_in_one_line(uri):
@@ -100,8 +97,8 @@ def replay(run_dir: Path, uri: str, experiment: str, tags: Mapping[str, str]) ->
             run.log_stage(record)
         run.log_results(summary)
         run.attach(run_dir)
-        for path in sorted((run_dir / DEVICES).glob("*.json")):
-            run.log_device(read(limited(path), DeviceReport, path), path)
+        for path, report in devices.items():
+            run.log_device(report, path)
         run.close(summary["run"]["status"], end)
         _drop_others(uri, experiment, run_dir, run.id)
     return run.id
@@ -109,15 +106,16 @@ def replay(run_dir: Path, uri: str, experiment: str, tags: Mapping[str, str]) ->
 
 def replay_device(path: Path, uri: str, experiment: str, outputs: Path) -> str:
     """Logs what a device found out about a run beside what the run itself did, and keeps the file in the run's folder,
-    so that it comes along when that is replayed; doing so twice changes nothing. The MLflow run's id."""
+    unless a newer one of the device is there, so that it comes along when that is replayed; doing so twice changes
+    nothing. The MLflow run's id."""
     report = read(limited(path), DeviceReport, path)
     folder = next(filter(Path.is_dir, (outputs / kind / report.run_id for kind in ("runs", "sweeps"))), None)
-    kept = _keep(path, folder / DEVICES / f"{report.slug}.json") if folder else None
+    kept = _keep(report, path, folder / DEVICES / f"{report.slug}.json") if folder else None
     with _told_in_one_line(uri):
         client = _client(uri)
         found = _run_of(client, _experiment_id(client, uri, experiment), report.run_id, folder)
         if found:
-            _Run(client, found).log_device(report, path)
+            _Run(client, found).log_device(report, kept or path)
             return found
     if kept:
         raise TrackingError(f"MLflow has no run {report.run_id}; {kept} is kept: secateur replay {folder}")
@@ -249,8 +247,10 @@ def _run_of(client: MlflowClient, experiment_id: str, run_id: str, folder: Path 
     return next((found for place, found in reversed(places.items()) if place.endswith(name)), None)
 
 
-def _keep(path: Path, target: Path) -> Path:
-    """Never half a file."""
+def _keep(report: DeviceReport, path: Path, target: Path) -> Path:
+    """Never half a file, and never an older one in place of a newer."""
+    if target.exists() and read(limited(target), DeviceReport, target).moment > report.moment:
+        return target
     target.parent.mkdir(exist_ok=True)
     beside = target.with_name(f".{target.name}.part")
     shutil.copyfile(path, beside)

@@ -12,23 +12,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from secateur import __version__, plugins
+from secateur import plugins
 from secateur.edge.predictor import Predictor, open_predictor
-from secateur.errors import ExportError
-from secateur.manifest import FORMAT, MODELS, SAMPLES, DeviceReport, Listed, Manifest, Packed
+from secateur.errors import ExportError, SpecError
+from secateur.manifest import LARGEST_JSON, MODELS, SAMPLES, Listed, Manifest, Packed, limited, read
 
 if TYPE_CHECKING:
     from secateur.ports import Runtime
 
 MANIFEST = "manifest.json"
-LARGEST_JSON = 64 * 2**20  # bytes
+USUAL_RUNTIME = "onnxruntime"  # of a model file that is no bundle's
 LARGEST_BUNDLE = 4 * 2**30  # bytes, unpacked
-
-T = TypeVar("T", Manifest, DeviceReport)
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,17 @@ def opened(place: Path) -> Iterator[Bundle]:
 
 
 @contextmanager
-def opened_predictor(place: Path, runtime_name: str, threads: int, **settings: Any) -> Iterator[Predictor]:
+def opened_predictor(
+    place: Path, runtime_name: str | None, threads: int | None, **settings: Any
+) -> Iterator[Predictor]:
     """Of a bundle what it selected, run as it was measured; of a model file, run by that runtime, so many threads."""
     if not is_bundle(place):
-        yield open_predictor(place, runtime(runtime_name, {"threads": threads}), **settings)
+        values = {} if threads is None else {"threads": threads}
+        yield open_predictor(place, runtime(runtime_name or USUAL_RUNTIME, values), **settings)
         return
+    for option, value in (("--runtime", runtime_name), ("--threads", threads)):
+        if value is not None:
+            raise SpecError(f"{option}: {place} is a bundle, which runs as it was measured; leave out {option} {value}")
     with opened(place) as bundle:
         name, names = bundle.manifest.selected, bundle.manifest.names
         yield open_predictor(bundle.model(name), bundle.runtime(name), names=names, **settings)
@@ -105,44 +109,17 @@ def runtime(name: str, values: dict[str, Any]) -> Runtime:
     return made
 
 
-# ---- JSON from elsewhere -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Dated:
-    """What every version of these files begins with."""
-
-    format: int
-
-
-def read(raw: bytes, kind: type[T], place: Path) -> T:
-    """`manifest.json` or `device.json`; raises ExportError where it is damaged or of a newer version."""
-    try:
-        version = msgspec.json.decode(raw, type=_Dated).format
-        if version > FORMAT:
-            raise ExportError(
-                f"{place} has format {version}, and secateur {__version__} reads up to {FORMAT}: "
-                "pip install --upgrade secateur"
-            )
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ExportError(f"{place} is damaged, or no such file: {error}") from error
-
-
-def limited(path: Path) -> bytes:
-    """A JSON file's bytes; raises ExportError where it is not there, or too large to be one."""
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ExportError(f"{path} has {path.stat().st_size / 2**20:.0f} MB, too much for what it should be")
-        return path.read_bytes()
-    except OSError as error:
-        raise ExportError(f"cannot read {path}: {error.strerror}") from error
-
-
 # ---- a folder ------------------------------------------------------------------------------------
 
 
 def _checked(folder: Path) -> Bundle:
+    try:
+        return _as_listed(folder)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+        raise ExportError(f"cannot read the bundle {folder}: {error}") from error
+
+
+def _as_listed(folder: Path) -> Bundle:
     raw = limited(folder / MANIFEST)
     manifest = read(raw, Manifest, folder / MANIFEST)
     for path, listed in manifest.files.items():
@@ -172,7 +149,8 @@ def _unlisted(folder: Path, manifest: Manifest) -> Iterator[Path]:
     """A runtime that opens a folder might read them."""
     for part in (MODELS, SAMPLES):
         for path in sorted((folder / part).rglob("*")):
-            if not path.is_dir() and path.relative_to(folder).as_posix() not in manifest.files:
+            is_file = path.is_symlink() or not path.is_dir()
+            if is_file and path.relative_to(folder).as_posix() not in manifest.files:
                 yield path
 
 

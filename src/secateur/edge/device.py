@@ -17,8 +17,8 @@ from secateur.edge.fingerprint import fingerprint
 from secateur.edge.letterbox import read_picture
 from secateur.edge.predictor import open_predictor
 from secateur.edge.selftest import EXPECTED, Expected, check
-from secateur.errors import ExportError, SpecError
-from secateur.manifest import FORMAT, DeviceReport, OnDevice, Timed
+from secateur.errors import ExportError
+from secateur.manifest import FORMAT, DeviceReport, OnDevice, Timed, limited
 from secateur.specs import Benchmark
 
 if TYPE_CHECKING:
@@ -33,10 +33,17 @@ MEASURED, WARMING = 0.4, 0.05  # shares of a file's time in a round: of its pass
 LEAST_SECONDS = 0.05  # of a measurement
 
 
-def measured(bundle: Bundle, seconds: float, progress: Progress) -> DeviceReport:
-    """The self-test, then the latencies, unless a file failed; raises ExportError where one does not run at all."""
+def measured(bundle: Bundle, seconds: float, progress: Progress, place: Path | None = None) -> DeviceReport:
+    """The self-test, then the latencies, unless a file failed, each written to `place` as soon as it is known; raises
+    ExportError where a file does not run at all."""
     report = tested(bundle)
-    return report if report.faults else timed(bundle, report, seconds, progress)
+    if place:
+        write(report, place)
+    if not report.faults:
+        report = timed(bundle, report, seconds, progress)
+        if place:
+            write(report, place)
+    return report
 
 
 def tested(bundle: Bundle) -> DeviceReport:
@@ -44,8 +51,10 @@ def tested(bundle: Bundle) -> DeviceReport:
     expected, pictures = _expected(bundle), [read_picture(path) for path in bundle.samples]
     models = {}
     for name, packed in bundle.manifest.by_name.items():
-        predictor = open_predictor(bundle.model(name), bundle.runtime(name), names=bundle.manifest.names)
-        models[name] = OnDevice(packed.runtime, check(predictor, pictures, expected[name]), None)
+        runtime = bundle.runtime(name)
+        predictor = open_predictor(bundle.model(name), runtime, names=bundle.manifest.names)
+        found = check(predictor, pictures, expected[name])
+        models[name] = OnDevice(packed.runtime, found, None, runtime.version())
     return _report(bundle, models)
 
 
@@ -70,8 +79,8 @@ def _expected(bundle: Bundle) -> dict[str, Expected]:
     """By model; raises ExportError where it is not told for each of them, and each of the samples."""
     path = bundle.folder / EXPECTED
     try:
-        expected = msgspec.json.decode(path.read_bytes(), type=dict[str, Expected])
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        expected = msgspec.json.decode(limited(path), type=dict[str, Expected])
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ExportError(f"{EXPECTED} of the bundle is damaged: {error}") from error
     pictures = len(bundle.manifest.samples)
     if set(expected) != set(bundle.manifest.by_name) or any(len(of.pictures) != pictures for of in expected.values()):
@@ -97,12 +106,6 @@ def _report(bundle: Bundle, models: dict[str, OnDevice]) -> DeviceReport:
 
 
 # ---- device.json ---------------------------------------------------------------------------------
-
-
-def check_place(path: Path) -> None:
-    """Raises SpecError where no file can be written, before minutes are spent."""
-    if not path.absolute().parent.is_dir() or path.is_dir():
-        raise SpecError(f"--json: cannot write {path}; name a file in a folder that there is")
 
 
 def write(report: DeviceReport, path: Path) -> None:

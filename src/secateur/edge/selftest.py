@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.edge.decode import COORDINATES
 from secateur.errors import ExportError
 from secateur.manifest import SAMPLES, Check, require
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 EXPECTED = f"{SAMPLES}/expected.json"
 
 HIGHEST, EVEN = 16, 16  # positions of each part that are taken along
-COORDINATES = 4  # of a box, before its class scores
 LEAST_SPREAD = 0.01  # of a part: where next to nothing is found, a score of 0.001 is as good as one of 0.002
 FLOAT_ALLOWED, INT8_ALLOWED = 0.05, 0.15  # docs/bundle.md says how they were chosen
 SURE = 0.5  # score of a detection that must be found again: others may fall below what is reported

@@ -42,3 +42,14 @@ def output(path: Path, source: Path, out: Path) -> Path:
     target = out / inside
     # a name of its own for each: a.png and a.tif may lie side by side
     return target if target.suffix.lower() in (".jpg", ".jpeg", ".png") else target.with_name(f"{target.name}.png")
+
+
+def check_writable(path: Path) -> None:
+    """Raises SpecError where `--json` cannot be written, before minutes are spent; leaves no trace."""
+    was_there = path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise SpecError(f"--json: cannot write {path} ({error.strerror}); give another file") from error
+    if not was_there:
+        path.unlink()

@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from typing import ClassVar
 
 from secateur.errors import SpecError
+from secateur.manifest import require
 from secateur.quantizers import int8_static
 from secateur.quantizers.int8_static import Int8Static
-from secateur.specs import Training, require, require_alone
+from secateur.specs import Training, require_alone
 
 VERSION = f"{int8_static.VERSION}.1"  # raise the latter number when the same fields give another file
 

@@ -47,7 +47,8 @@ in this folder, or with the .zip instead of the `.`. Neither torch nor a compile
 or quantized; it goes along so that `bench` can time both in turns: a speed-up is a ratio of measurements side by side.
 
 mAP50-95 by {evaluator.evaluator} on {evaluator.images} validation pictures.
-The latencies, of a forward pass at batch 1, were measured on {device(manifest.device)}, by {_runtimes(manifest)}.
+The latencies, of a forward pass at batch {selected.latency.batch}, were measured
+on {device(manifest.device)}, by {_runtimes(manifest)}.
 They hold there only: `bench` tells those of your device.
 
 ## What is in here
@@ -125,7 +126,9 @@ def _latencies(title: str, latencies: Mapping[str, Timed], report: DeviceReport)
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=Text(title), title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False
+    )
     table.add_column("file", overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)

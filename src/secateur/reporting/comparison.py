@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from secateur.errors import SpecError
+from secateur.manifest import Timed, devices_of
+from secateur.results import Fingerprint
 
 Report = dict[str, Any]
 
@@ -35,28 +38,22 @@ def comparison(paths: Iterable[Path]) -> RenderableType:
     tables = [_table([report for report in timed if _device(report) == device]) for device in devices]
     if len(devices) > 1:
         for table, device in zip(tables, devices, strict=True):
-            table.title = device
+            table.title = Text(device)
     failed = [report["run"] for report in reports.values() if report["run"]["error"]]
     return Group(*tables, *(Text(f"{run['id']} failed: {run['error']}", style="red") for run in failed))
 
 
 def _everywhere(path: Path, report: Report) -> list[Report]:
     """The run as it was measured where it was done, and as each device did that timed what it ships."""
-    found = [json.loads(device.read_text()) for device in sorted(path.parent.glob("devices/*.json"))]
-    return [report, *(_on(each, report) for each in found if _latency(each, report["selected"]))]
+    found = ((each.device, each.models.get(report["selected"])) for each in devices_of(path.parent).values())
+    return [report, *(_on(device, of.latency, report) for device, of in found if of and of.latency)]
 
 
-def _on(found: Report, report: Report) -> Report:
+def _on(device: Fingerprint, latency: Timed, report: Report) -> Report:
     """The run with what a device found out about the file that it ships."""
-    latency = _latency(found, report["selected"])
-    figures = {"latency_ms": latency["ms"], "speedup": latency["speedup"]}
+    figures = {"latency_ms": asdict(latency.ms), "speedup": asdict(latency.speedup), "batch": latency.batch}
     candidates = [c | figures for c in report["candidates"] if c["name"] == report["selected"]]
-    return report | {"device": found["device"], "candidates": candidates}
-
-
-def _latency(found: Report, name: str) -> Report:
-    """Empty where the device did not time it."""
-    return (found["models"].get(name) or {}).get("latency") or {}
+    return report | {"device": asdict(device), "candidates": candidates}
 
 
 def _device(report: Report) -> str:
@@ -73,7 +70,7 @@ def _table(reports: list[Report]) -> Table:
     for name in ("params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up"):
         table.add_column(name, justify="right", no_wrap=True)
     for report in reports:
-        table.add_row(report["run"]["id"], *_figures(report))
+        table.add_row(Text(report["run"]["id"]), *_figures(report))
     return table
 
 
@@ -83,13 +80,13 @@ def _figures(report: Report) -> list[str]:
 
 
 def _measured(chosen: Report) -> list[str]:
-    mask, speedup = chosen["mask_map50_95"], chosen["speedup"]
+    mask, speedup, batch = chosen["mask_map50_95"], chosen["speedup"], chosen.get("batch", 1)
     return [
         f"{chosen['params'] / 1e6:.2f} M",
         f"{chosen['macs'] / 1e9:.2f} G",
         f"{chosen['box_map50_95']:.3f}",
         "–" if mask is None else f"{mask:.3f}",
         f"{chosen['size_bytes'] / 1e6:.1f}",
-        f"{chosen['latency_ms']['p50']:.1f}",
+        f"{chosen['latency_ms']['p50']:.1f}" + (f" (batch {batch})" if batch != 1 else ""),
         f"{speedup['median']:.2f}× ({speedup['low']:.2f}–{speedup['high']:.2f})",
     ]

@@ -10,13 +10,14 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+import msgspec
 import numpy as np
 
 from secateur.errors import ExportError, SpecError
@@ -128,15 +129,25 @@ class Ncnn:
             shutil.move(scratch / name, folder / name)
 
 
+@dataclass(frozen=True)
+class About:
+    """`metadata.json`: what ncnn's own files do not hold."""
+
+    input_shape: tuple[int, ...]
+    output_shapes: tuple[tuple[int, ...], ...]
+    metadata: dict[str, str]
+    sha256: dict[str, str]
+
+
 class NcnnSession:
     """A folder opened by ncnn."""
 
-    def __init__(self, library: ModuleType, net: Any, about: dict[str, Any]) -> None:
+    def __init__(self, library: ModuleType, net: Any, about: About) -> None:
         self._library = library
         self._net = net
-        self._shapes: list[list[int]] = about["output_shapes"]
-        self.input_shape: tuple[int, ...] = tuple(about["input_shape"])
-        self.metadata: Mapping[str, str] = about["metadata"]
+        self._shapes = about.output_shapes
+        self.input_shape: tuple[int, ...] = about.input_shape
+        self.metadata: Mapping[str, str] = about.metadata
 
     def run(self, image: Image) -> Outputs:
         if image.shape != self.input_shape:  # ncnn would take it, and give something
@@ -146,7 +157,7 @@ class NcnnSession:
         extractor.input("in0", self._library.Mat(picture).clone())  # it may compute in place
         return [self._output(extractor, index, shape) for index, shape in enumerate(self._shapes)]
 
-    def _output(self, extractor: Any, index: int, shape: list[int]) -> NDArray[np.float32]:
+    def _output(self, extractor: Any, index: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
         _, output = extractor.extract(f"out{index}")
         return np.array(output, np.float32).reshape(shape)  # ncnn knows no batch
 
@@ -162,23 +173,18 @@ def _describe(
     folder: Path, input_shape: Sequence[int], output_shapes: Sequence[Sequence[int]], metadata: Mapping[str, str]
 ) -> None:
     """Writes down what ncnn's own files do not hold."""
-    about = {
-        "input_shape": list(input_shape),
-        "output_shapes": [list(shape) for shape in output_shapes],
-        "metadata": dict(metadata),
-        "sha256": _digests(folder),
-    }
-    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    about = About(tuple(input_shape), tuple(map(tuple, output_shapes)), dict(metadata), _digests(folder))
+    (folder / ABOUT).write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
 
 
-def _read(model: Path) -> dict[str, Any]:
+def _read(model: Path) -> About:
     """What is written of a converted net; of a broken one ncnn itself says nothing, or too much."""
     if not model.is_dir():
         raise ExportError(f"no folder {model} with a net for ncnn; runs with runtime=ncnn make one")
     try:
-        about: dict[str, Any] = json.loads((model / ABOUT).read_bytes())
-        whole = about["sha256"] == _digests(model)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        about = msgspec.json.decode((model / ABOUT).read_bytes(), type=About)
+        whole = about.sha256 == _digests(model)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ExportError(f"cannot open {model}: its {ABOUT} cannot be read; convert it anew") from error
     if not whole:
         raise ExportError(f"cannot open {model}: its {PARAM} or {BIN} is not what was written; convert it anew")
