@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, SpecError
 
 if TYPE_CHECKING:
     from secateur.edge.coco import JsonArray

@@ -53,7 +53,8 @@ def _on(device: Fingerprint, latency: Timed, report: Report) -> Report:
     """The run with what a device found out about the file that it ships."""
     figures = {"latency_ms": asdict(latency.ms), "speedup": asdict(latency.speedup), "batch": latency.batch}
     candidates = [c | figures for c in report["candidates"] if c["name"] == report["selected"]]
-    return report | {"device": asdict(device), "candidates": candidates}
+    run = report["run"] | {"id": f"{report['run']['id']} (its bundle)"}  # which may be timed where the run was
+    return report | {"run": run, "device": asdict(device), "candidates": candidates}
 
 
 def _device(report: Report) -> str:
