@@ -71,8 +71,7 @@ def test_a_device_that_measured_a_bundle_of_a_run_has_a_table_of_its_own(tmp_pat
     here, board = text(comparison(find([tmp_path]))).split("Cortex-A76, 4 cores, Raspberry Pi 5 Model B")
     assert "21.6  2.73× (2.65–2.80)" in here
     assert "40.0  2.00× (1.90–2.10)" in board
-    assert "(its bundle)" in shown
-
+    assert "(its bundle)" in board
 
 
 def test_what_a_device_says_of_itself_is_text_and_no_markup(tmp_path: Path) -> None:
