@@ -244,6 +244,15 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(run_dir: Path, tmp_path: Pat
         pack(run_dir, tmp_path / "thesis", [])
 
 
+def test_samples_of_which_too_much_would_be_told_are_refused(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secateur.packing.LARGEST_JSON", 2**10)  # 64 MB are those of some hundred pictures
+
+    with pytest.raises(SpecError, match="--samples: what the files give for 4 pictures takes .* MB, more than "):
+        pack(run_dir, tmp_path / "bundle", [])
+
+
 def test_a_folder_without_pictures_is_no_sample(run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 

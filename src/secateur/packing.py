@@ -26,7 +26,7 @@ from secateur.edge.predictor import open_predictor
 from secateur.edge.selftest import EXPECTED, Expected, expect
 from secateur.edge.sources import PICTURES
 from secateur.errors import ExportError, SpecError
-from secateur.manifest import FORMAT, MODELS, SAMPLES, Listed, Manifest, Packed, Source, Timed
+from secateur.manifest import FORMAT, LARGEST_JSON, MODELS, SAMPLES, Listed, Manifest, Packed, Source, Timed
 from secateur.reporting.bundle import readme
 from secateur.results import BASELINE, Accuracy, AccuracyChange, Fingerprint
 from secateur.store import digest
@@ -115,7 +115,7 @@ def _fill(folder: Path, run_dir: Path, report: Report, chosen: list[Report], sam
         raise SpecError(f"the run in {run_dir} cannot be bundled: {error}") from error
     _write_json(folder / "settings.json", _settings(report["run"]["spec"]))
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in manifest.names), encoding="utf-8")
-    (folder / EXPECTED).write_bytes(msgspec.json.encode(_expected(folder, manifest)))  # long: not for reading
+    _write_expected(folder, manifest)
     (folder / "README.md").write_text(readme(manifest), encoding="utf-8")
     _write_json(folder / MANIFEST, replace(manifest, files=_listed(folder)))
 
@@ -256,6 +256,17 @@ def _take_along(samples: Path, folder: Path) -> tuple[str, ...]:
     for picture in pictures:
         shutil.copyfile(picture, folder / SAMPLES / picture.name)
     return tuple(f"{SAMPLES}/{picture.name}" for picture in pictures)
+
+
+def _write_expected(folder: Path, manifest: Manifest) -> None:
+    """Long, so not for reading; raises SpecError where the device would refuse it as too long."""
+    raw = msgspec.json.encode(_expected(folder, manifest))
+    if len(raw) > LARGEST_JSON:
+        raise SpecError(
+            f"--samples: what the files give for {len(manifest.samples)} pictures takes {len(raw) / 2**20:.0f} MB, "
+            f"more than the {LARGEST_JSON / 2**20:.0f} MB that are read; give fewer"
+        )
+    (folder / EXPECTED).write_bytes(raw)
 
 
 def _expected(folder: Path, manifest: Manifest) -> dict[str, Expected]:
