@@ -36,3 +36,9 @@ class ExportError(SecateurError):
 
 class TrackingError(SecateurError):
     """The tracking server did not take a result."""
+
+
+def require(condition: bool, line: str) -> None:
+    """Raises ValueError(line), as values do that check themselves, unless the condition holds."""
+    if not condition:
+        raise ValueError(line)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from secateur import __version__
-from secateur.errors import ExportError
+from secateur.errors import ExportError, require
 from secateur.results import Accuracy, AccuracyChange, EndToEnd, Fingerprint, Interval, Percentiles
 
 FORMAT = 1
@@ -30,12 +30,6 @@ NAME = re.compile(r"\w[\w.+-]*")
 """Of a candidate or a run, which names files and metrics."""
 RUN = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?")
 """Of a run's id: its folder's name, after its sweep's where it is one of many."""
-
-
-def require(condition: bool, line: str) -> None:
-    """Raises ValueError(line) unless the condition holds."""
-    if not condition:
-        raise ValueError(line)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from secateur.manifest import NAME, require
+from secateur.errors import require
+from secateur.manifest import NAME
 from secateur.ports import Dataset, Healer, Importance, Quantizer, Runtime, Schedule
 from secateur.results import Fingerprint
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.edge.decode import COORDINATES
-from secateur.errors import ExportError
-from secateur.manifest import SAMPLES, Check, require
+from secateur.errors import ExportError, require
+from secateur.manifest import SAMPLES, Check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

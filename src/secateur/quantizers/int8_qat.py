@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import ClassVar
 
-from secateur.errors import SpecError
-from secateur.manifest import require
+from secateur.errors import SpecError, require
 from secateur.quantizers import int8_static
 from secateur.quantizers.int8_static import Int8Static
 from secateur.specs import Training, require_alone
