@@ -328,14 +328,8 @@ def _candidate_metrics(group: str, candidate: Mapping[str, Any]) -> dict[str, fl
         **_accuracy_metrics(f"{group}/", candidate),
         **_change_metrics(f"{group}/box_map50_95_change", candidate.get("box_map50_95_change")),
         **_change_metrics(f"{group}/mask_map50_95_change", candidate.get("mask_map50_95_change")),
-        f"{group}/latency_ms_p50": candidate["latency_ms"]["p50"],
-        f"{group}/latency_ms_p95": candidate["latency_ms"]["p95"],
-        f"{group}/speedup": candidate["speedup"]["median"],
-        f"{group}/speedup_low": candidate["speedup"]["low"],
-        f"{group}/speedup_high": candidate["speedup"]["high"],
         f"{group}/size_mb": candidate["size_bytes"] / 1e6,
-        **{f"{group}/{name}": candidate.get(name) for name in ("images_per_second", "load_seconds", "peak_memory_mb")},
-        f"{group}/end_to_end_ms_p50": (candidate.get("end_to_end_ms") or {}).get("p50"),
+        **_latency_metrics(group, candidate["latency_ms"], candidate.get("end_to_end_ms"), candidate),
     }
 
 
@@ -343,20 +337,24 @@ def _device_metrics(group: str, found: OnDevice) -> dict[str, float | None]:
     """Of a file that failed its self-test there is no latency."""
     worst = max((value for value in found.check.deviations.values() if value is not None), default=None)
     tested = {f"{group}/self_test_deviation": worst, f"{group}/self_test_passed": float(found.check.fault is None)}
-    timed = found.latency
-    if timed is None:
+    if found.latency is None:
         return tested
+    timed = asdict(found.latency)
+    return tested | _latency_metrics(group, timed["ms"], (timed["end_to_end"] or {}).get("ms"), timed)
+
+
+def _latency_metrics(
+    group: str, ms: Mapping[str, float], whole_ms: Mapping[str, float] | None, told: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """What older reports do not tell is None."""
     return {
-        **tested,
-        f"{group}/latency_ms_p50": timed.ms.p50,
-        f"{group}/latency_ms_p95": timed.ms.p95,
-        f"{group}/speedup": timed.speedup.median,
-        f"{group}/speedup_low": timed.speedup.low,
-        f"{group}/speedup_high": timed.speedup.high,
-        f"{group}/images_per_second": timed.images_per_second,
-        f"{group}/load_seconds": timed.load_seconds,
-        f"{group}/peak_memory_mb": timed.peak_memory_mb,
-        f"{group}/end_to_end_ms_p50": timed.end_to_end.ms.p50 if timed.end_to_end else None,
+        f"{group}/latency_ms_p50": ms["p50"],
+        f"{group}/latency_ms_p95": ms["p95"],
+        f"{group}/speedup": told["speedup"]["median"],
+        f"{group}/speedup_low": told["speedup"]["low"],
+        f"{group}/speedup_high": told["speedup"]["high"],
+        **{f"{group}/{name}": told.get(name) for name in ("images_per_second", "load_seconds", "peak_memory_mb")},
+        f"{group}/end_to_end_ms_p50": (whole_ms or {}).get("p50"),
     }
 
 

@@ -47,7 +47,6 @@ class Int8Accuracy(Int8Static):
     """
 
     name: ClassVar[str] = "int8_accuracy"
-    any_shape: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("torch", "ultralytics")  # the judge's
     max_drop: float = 0.005
     judged_images: int = 128

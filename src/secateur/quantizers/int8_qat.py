@@ -24,7 +24,6 @@ class Int8Qat(Int8Static):
     """`training` is done before, on the net as it was pruned and fine-tuned; the rest is as in `int8_static`."""
 
     name: ClassVar[str] = "int8_qat"
-    any_shape: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("nvidia-modelopt",)
     training: Training = field(kw_only=True)
 

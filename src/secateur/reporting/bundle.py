@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from secateur.manifest import Check, DeviceReport, Manifest, Packed, Timed
-from secateur.reporting.summary import digits_of, ratio, span
-from secateur.reporting.table import NONE, billions, millions, score
-from secateur.results import Fingerprint, Interval
+from secateur.reporting.table import NONE, aligned, billions, millions, rounded, score, with_interval
+from secateur.results import Fingerprint
 
 TASKS = {"segment": "segments", "detect": "detects"}
 
@@ -80,7 +78,7 @@ def _row(model: Packed, is_reference: bool) -> str:
         score(model.accuracy.box_map50_95),
         score(model.accuracy.mask_map50_95),
         f"{model.latency.ms.p50:.1f}",
-        "1×" if is_reference else _speedup(model.latency.speedup),
+        "1×" if is_reference else with_interval(model.latency.speedup),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -115,29 +113,20 @@ def _check_line(name: str, check: Check) -> Text:
 
 
 def _latencies(title: str, latencies: Mapping[str, Timed], report: DeviceReport) -> RenderableType:
-    table = _table(title, "p50 ms", "p90", "p99", "img/s", "load s", "MB", "speed-up")
+    table = aligned(Text(title), "file", "p50 ms", "p90", "p99", "img/s", "load s", "MB", "speed-up")
     for name, timed in latencies.items():
         figures = (timed.ms.p50, timed.ms.p90, timed.ms.p99, timed.images_per_second)
-        memory = NONE if timed.peak_memory_mb is None else f"{timed.peak_memory_mb:.0f}"
-        speed = "1×" if name == report.reference else _speedup(timed.speedup)
+        speed = "1×" if name == report.reference else with_interval(timed.speedup)
         mark = "▶" if name == report.selected else " "
-        table.add_row(f"{mark} {name}", *map(_figure, figures), _figure(timed.load_seconds, 2), memory, speed)
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=Text(title), title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False
-    )
-    table.add_column("file", overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_row(
+            f"{mark} {name}",
+            *map(_figure, figures),
+            _figure(timed.load_seconds, 2),
+            rounded(timed.peak_memory_mb),
+            speed,
+        )
     return table
 
 
 def _figure(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
-
-
-def _speedup(interval: Interval) -> str:
-    return f"{ratio(interval.median, digits_of(interval))} ({span(interval)})"

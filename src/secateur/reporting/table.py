@@ -48,7 +48,7 @@ def tables(report: RunReport) -> RenderableType:
 def _ladder(report: RunReport, baseline: Accuracy, footprint: Footprint) -> Table:
     unit = report.spec["schedule"].get("unit")
     title = f"Rungs ({unit} gone, asked → reached; mAP50-95, pruned → fine-tuned)" if unit else "Nothing is pruned"
-    table = _table(title, "rung", "gone", "params", "MACs", "", "box mAP", "mask mAP", "")
+    table = aligned(title, "rung", "gone", "params", "MACs", "", "box mAP", "mask mAP", "")
     table.add_row(
         "baseline", "", *_costs(footprint, footprint), score(baseline.box_map50_95), score(baseline.mask_map50_95)
     )
@@ -73,7 +73,7 @@ def _costs(footprint: Footprint, baseline: Footprint) -> tuple[str, str, str]:
 
 def _candidates(report: RunReport) -> Table:
     title = "Candidates (speed-up over the unpruned FP32, 95 % interval)"
-    table = _table(title, "file", "params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up")
+    table = aligned(title, "file", "params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up")
     for candidate in report.candidates:
         style = "bold" if candidate.name == report.selected else "dim" if candidate.fault else None
         table.add_row(*_candidate(candidate, report), style=style)
@@ -97,7 +97,7 @@ def _candidate(candidate: Candidate, report: RunReport) -> tuple[str, ...]:
 
 def _end_to_end(report: RunReport) -> Table:
     title = "Whole predictions (ms), and what they take"
-    table = _table(title, "file", "net", "before", "after", "whole", "speed-up", "MB", "load s")
+    table = aligned(title, "file", "net", "before", "after", "whole", "speed-up", "MB", "load s")
     for candidate in report.candidates:
         style = "bold" if candidate.name == report.selected else None
         table.add_row(f"{_mark(candidate, report)} {candidate.name}", *whole(candidate), style=style)
@@ -108,7 +108,7 @@ def whole(candidate: Candidate) -> tuple[str, ...]:
     """p50 of the pass, of what is before and after it and of all, the speed-up of all; MB, seconds to load."""
     latency = candidate.latency
     pass_ms, load = f"{latency.ms.p50:.1f}", f"{latency.load_seconds:.2f}"
-    return pass_ms, *_around(candidate.name, latency.end_to_end), _rounded(latency.peak_memory_mb), load
+    return pass_ms, *_around(candidate.name, latency.end_to_end), rounded(latency.peak_memory_mb), load
 
 
 def _around(name: str, found: EndToEnd | None) -> tuple[str, ...]:
@@ -119,7 +119,8 @@ def _around(name: str, found: EndToEnd | None) -> tuple[str, ...]:
     return *(f"{ms:.1f}" for ms in parts), "1×" if name == BASELINE else ratio(found.speedup.median, 2)
 
 
-def _rounded(megabytes: float | None) -> str:
+def rounded(megabytes: float | None) -> str:
+    """`120`, or a dash where nobody told."""
     return NONE if megabytes is None else f"{megabytes:.0f}"
 
 
@@ -128,7 +129,7 @@ def _mark(candidate: Candidate, report: RunReport) -> str:
 
 
 def _changes(report: RunReport) -> Table:
-    table = _table("Change of mAP50-95 to the unpruned FP32 (95 % interval)", "file", "box", "mask")
+    table = aligned("Change of mAP50-95 to the unpruned FP32 (95 % interval)", "file", "box", "mask")
     for candidate in report.candidates:
         if changes := candidate.accuracy_change:
             box, mask = _verdict(changes.box_map50_95), _verdict(changes.mask_map50_95)
@@ -143,7 +144,8 @@ def _verdict(found: Change | None) -> str:
     return change_interval(found) + ("" if found.is_measurable else f"\n{NO_DIFFERENCE}")
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
+def aligned(title: str | Text, first: str, *columns: str) -> Table:
+    """A plain table: names left, figures right."""
     table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column(first, overflow="fold")
     for column in columns:
@@ -173,10 +175,11 @@ def megabytes(size_bytes: int) -> str:
 
 def speedup(candidate: Candidate) -> str:
     """`2.7× (2.6–2.8)`; the baseline is 1× by definition."""
-    return "1×" if candidate.name == BASELINE else _with_interval(candidate.latency.speedup)
+    return "1×" if candidate.name == BASELINE else with_interval(candidate.latency.speedup)
 
 
-def _with_interval(interval: Interval) -> str:
+def with_interval(interval: Interval) -> str:
+    """`2.7× (2.6–2.8)`."""
     return f"{ratio(interval.median, digits_of(interval))} ({span(interval)})"
 
 

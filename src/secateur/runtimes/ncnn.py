@@ -22,6 +22,7 @@ import numpy as np
 
 from secateur.errors import ExportError, SpecError
 from secateur.processor import BF16_PRODUCTS, FP16_PRODUCTS, here, usable_cores
+from secateur.runtimes import _settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,12 +52,9 @@ class Ncnn:
     round_to: int = 16
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ValueError(f"threads must be 0 (all cores) or more, got {self.threads}")
+        _settings.check(self.threads, self.round_to)
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}")
-        if self.round_to < 1:
-            raise ValueError(f"round_to must be 1 or more, got {self.round_to}")
 
     def check(self) -> None:
         """Raises SpecError where ncnn or pnnx is not installed, or the processor cannot multiply in that precision."""

@@ -18,6 +18,7 @@ from secateur.errors import ExportError, SpecError
 from secateur.examination import NodeTime, Profile
 from secateur.intake import shape_of
 from secateur.processor import usable_cores
+from secateur.runtimes import _settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,14 +49,11 @@ class Onnxruntime:
     round_to: int = 8
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ValueError(f"threads must be 0 (all cores) or more, got {self.threads}")
+        _settings.check(self.threads, self.round_to)
         if self.provider == CPU and self.provider_options:
             raise ValueError(
                 f"provider_options must be empty with {CPU}, which takes none, got {self.provider_options}"
             )
-        if self.round_to < 1:
-            raise ValueError(f"round_to must be 1 or more, got {self.round_to}")
 
     def check(self) -> None:
         """Raises SpecError where this build of ONNX Runtime does not have the provider."""

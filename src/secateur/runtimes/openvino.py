@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from secateur.errors import ExportError, SpecError
 from secateur.processor import BF16_PRODUCTS, here, usable_cores
+from secateur.runtimes import _settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,12 +40,9 @@ class Openvino:
     round_to: int = 16
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ValueError(f"threads must be 0 (all cores) or more, got {self.threads}")
+        _settings.check(self.threads, self.round_to)
         if self.precision not in ("f32", "bf16"):
             raise ValueError(f"precision must be f32 or bf16, got {self.precision!r}")
-        if self.round_to < 1:
-            raise ValueError(f"round_to must be 1 or more, got {self.round_to}")
 
     def check(self) -> None:
         """Raises SpecError where OpenVINO is not installed, or the processor cannot multiply in that precision."""
