@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from secateur.app import SETTINGS, VALUES, check, shipped
+from secateur.app.checking import SETTINGS, VALUES
+from secateur.app.commands import check
+from secateur.app.composing import shipped
 from secateur.plugins import FOLDERS
 from secateur.specs import Benchmark, Evidence, Export, Model, RunSpec, Scope, Sparsity, Training
 
@@ -69,7 +71,9 @@ def names(kind: type) -> set[str]:
 
 @pytest.mark.parametrize("path", CHOICES, ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_every_choice_of_every_group_composes(path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secateur.app._check_places", lambda spec: None)  # the library of an extra may not be here
+    monkeypatch.setattr(
+        "secateur.app.commands.check_places", lambda spec: None
+    )  # the library of an extra may not be here
     unset = [UNSET[path.stem].format(data=data)] if path.stem in UNSET else []
 
     assert isinstance(check([f"{path.parent.name}={path.stem}", *unset]), RunSpec)
@@ -188,6 +192,6 @@ def test_every_group_has_its_folder() -> None:
 
 @pytest.mark.parametrize("study", ["quickstart", "lab4"])
 def test_a_choice_of_fine_tuning_wins_over_the_studys(study: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secateur.app._check_places", lambda spec: None)  # the study's pictures may not be here
+    monkeypatch.setattr("secateur.app.commands.check_places", lambda spec: None)  # the study's pictures may not be here
 
     assert check([f"+study={study}", "finetune=none"]).finetune.epochs == 0

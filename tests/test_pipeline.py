@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from secateur.adapters.channel_pruning import ChannelPruner
 from secateur.adapters.yolo.door import Yolo
-from secateur.app import check
+from secateur.app.commands import check
 from secateur.errors import SpecError
 from secateur.pipeline import Net, check_apart, measure
 from secateur.ports import Quantizer, Tools

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from secateur import plugins
-from secateur.app import check
+from secateur.app.commands import check
 from secateur.quantizers.fp32 import Fp32
 from secateur.quantizers.nncf import Nncf
 from secateur.runtimes.ncnn import Ncnn

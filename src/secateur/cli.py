@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 def run(context: typer.Context) -> None:
     """Do a run, or many with -m; takes Hydra overrides: secateur run +study=quickstart schedule.target=0.4"""
-    from secateur.app import main as run_main
+    from secateur.app.commands import main as run_main
 
     raise typer.Exit(run_main(context.args))
 
@@ -42,7 +42,7 @@ def run(context: typer.Context) -> None:
 @app.command(context_settings={"allow_extra_args": True})
 def sensitivity(context: typer.Context) -> None:
     """Measure what each group of channels costs alone; takes Hydra overrides too."""
-    from secateur.app import sensitivity as measure
+    from secateur.app.commands import sensitivity as measure
 
     raise typer.Exit(measure(context.args))
 

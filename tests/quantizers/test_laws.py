@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
-from secateur import app, plugins
+from secateur import plugins
+from secateur.app import commands
 from secateur.errors import ExportError, SpecError
 from secateur.intake import answers
 from secateur.quantizers import int8_static
@@ -29,7 +30,7 @@ every_quantizer = pytest.mark.parametrize("name", NAMES)
 
 def quantizer(name: str) -> Any:
     try:
-        return app.check([f"quantization={name}"]).quantization
+        return commands.check([f"quantization={name}"]).quantization
     except SpecError as missing:
         if "pip install" not in str(missing):
             raise

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur import app, plugins
+from secateur import plugins
+from secateur.app import commands
 from secateur.edge import bench
 from secateur.errors import ExportError, SpecError
 from secateur.ports import ConvertingRuntime
@@ -38,7 +39,7 @@ print((time.process_time() - busy) / (time.perf_counter() - started))
 @pytest.fixture(scope="session", params=plugins.names("runtime"))
 def runtime(request: pytest.FixtureRequest) -> Any:
     try:
-        return app.check([f"runtime={request.param}", "quantization=fp32", "runtime.threads=1"]).runtime
+        return commands.check([f"runtime={request.param}", "quantization=fp32", "runtime.threads=1"]).runtime
     except SpecError as missing:
         if "pip install" not in str(missing):
             raise

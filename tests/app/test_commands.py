@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from secateur import app
+from secateur.app import commands, composing, running
 from secateur.errors import SpecError
 from secateur.specs import Training
 
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_what_is_composed_is_plain_values_checked_and_typed() -> None:
-    spec = app.check(["schedule=one_shot", "schedule.target=0.4", "max_map_drop=0.02", "finetune.epochs=3"])
+    spec = commands.check(["schedule=one_shot", "schedule.target=0.4", "max_map_drop=0.02", "finetune.epochs=3"])
 
     assert spec.schedule.rungs() == (0.4,)
     assert spec.max_map_drop == 0.02
@@ -40,7 +40,7 @@ def test_what_is_composed_is_plain_values_checked_and_typed() -> None:
 
 
 def test_a_whole_number_is_taken_where_a_fraction_is_meant() -> None:
-    assert app.check(["benchmark.seconds=3"]).benchmark.seconds == 3.0
+    assert commands.check(["benchmark.seconds=3"]).benchmark.seconds == 3.0
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_devices_are_taken_as_a_list_or_as_a_text(override: str, devices: tuple[
 
     from secateur.console import Screen
 
-    tools, _ = app._workshop(app._composed([override]), Screen(Console()))
+    tools, _ = running.workshop(composing.composed([override]), Screen(Console()))
 
     assert tools.detector.devices == devices
 
 
 @pytest.mark.parametrize("override", ["device=0", "device=[0,1]", 'device="0,1"', "device=cuda:1"])
 def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
-    app.check([override])
+    commands.check([override])
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
 )
 def test_what_cannot_be_composed_is_refused_in_one_line(overrides: list[str], line: str) -> None:
     with pytest.raises(SpecError) as refusal:
-        app.check(overrides)
+        commands.check(overrides)
 
     assert str(refusal.value).startswith(line)
     assert "\n" not in str(refusal.value)
@@ -135,21 +135,21 @@ def test_what_cannot_be_composed_is_refused_in_one_line(overrides: list[str], li
 
 def test_one_refusal_does_not_hinder_the_next_run() -> None:
     with pytest.raises(SpecError):
-        app.check(["schedul=linear"])
+        commands.check(["schedul=linear"])
 
-    assert app.check([]).name == "run"
+    assert commands.check([]).name == "run"
 
 
 def test_conf_and_experiments_are_found_from_any_folder() -> None:
-    assert (app.shipped("conf") / "config.yaml").is_file()
-    assert (app.shipped("experiments") / "study" / "quickstart.yaml").is_file()
+    assert (composing.shipped("conf") / "config.yaml").is_file()
+    assert (composing.shipped("experiments") / "study" / "quickstart.yaml").is_file()
 
 
 # ---- commands -------------------------------------------------------------------------------------
 
 
 def test_hydras_own_flags_show_the_config_without_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = app.main(["+study=quickstart", "--cfg", "job"])
+    code = commands.main(["+study=quickstart", "--cfg", "job"])
 
     assert code == 0
     assert "name: quickstart" in capsys.readouterr().out
@@ -159,7 +159,7 @@ def test_hydras_own_flags_show_the_config_without_a_run(folder: Path, capsys: py
 def test_a_command_leaves_nothing_behind_in_the_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "as it was")
     before = sys.argv
-    app.main(["--cfg", "job"])
+    commands.main(["--cfg", "job"])
 
     assert sys.argv is before
     assert os.environ["HYDRA_FULL_ERROR"] == "as it was"
@@ -169,7 +169,7 @@ def test_a_command_leaves_nothing_behind_in_the_process(folder: Path, monkeypatc
 
 def test_a_run_that_fails_is_reported_like_one_that_ends_well(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [f"dataset.{split}=1" for split in ("train", "val")] + ["model.weights=missing.pt", "tracking=none"]
-    code = app.main(overrides)
+    code = commands.main(overrides)
 
     (run,) = (folder / "outputs" / "runs").iterdir()
     report = json.loads((run / "report.json").read_text())
@@ -184,7 +184,7 @@ def test_a_run_that_fails_is_reported_like_one_that_ends_well(folder: Path, caps
 def test_jobs_of_a_sweep_that_cannot_be_done_are_told_apart_and_the_others_go_on(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = app.main(["-m", "schedule.target=2,3", "hydra.sweep.dir=sweep"])
+    code = commands.main(["-m", "schedule.target=2,3", "hydra.sweep.dir=sweep"])
 
     assert code == 2
     assert capsys.readouterr().err.splitlines() == [
@@ -197,7 +197,7 @@ def test_jobs_of_a_sweep_that_cannot_be_done_are_told_apart_and_the_others_go_on
 def test_latest_points_to_the_newest_run(folder: Path) -> None:
     for name in ("first", "second"):
         (folder / "outputs" / "runs" / name).mkdir(parents=True)
-        app._point_latest(folder / "outputs" / "runs" / name, folder / "outputs")
+        running._point_latest(folder / "outputs" / "runs" / name, folder / "outputs")
 
     assert (folder / "outputs" / "latest").readlink() == Path("runs/second")
     assert {path.name for path in (folder / "outputs").iterdir()} == {"runs", "latest"}

@@ -1,0 +1,119 @@
+"""What the command line asks for: a run or a sweep, or what each group of channels costs alone."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from secateur.app.checking import check_places, to_spec
+from secateur.app.composing import as_command, as_plain, composed, in_one_line, register, shipped
+from secateur.app.running import Order, objective, run_in_folder, workshop
+from secateur.errors import SecateurError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from secateur.specs import RunSpec
+
+
+def main(arguments: list[str]) -> int:
+    """Runs what the Hydra overrides ask for; 0, or 2 where a run could not be done."""
+    register()
+    if not any(argument.startswith("-") for argument in arguments):
+        check(arguments)  # before Hydra makes a folder for the run
+    failures: list[str] = []
+
+    @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
+    def job(config: DictConfig) -> float | None:
+        try:
+            with in_one_line():
+                report = run_in_folder(_order(config), Path(HydraConfig.get().runtime.output_dir))
+        except SecateurError as error:  # one job of a sweep; the others go on
+            failures.append(str(error))
+            return None
+        failures.extend([report.error] if report.error else [])
+        return objective(report)
+
+    with as_command(["secateur run", *arguments]), in_one_line():
+        job()
+    for line in failures:
+        print_error(line)
+    return 2 if failures else 0
+
+
+def _order(config: DictConfig) -> Order:
+    hydras = HydraConfig.get()
+    return Order(as_plain(config), tuple(hydras.overrides.task), hydras.runtime.choices.get("study"))
+
+
+def check(overrides: list[str]) -> RunSpec:
+    """The run that the overrides ask for, without starting it; raises SpecError in one line."""
+    spec = to_spec(composed(overrides))
+    check_places(spec)
+    return spec
+
+
+def sensitivity(overrides: list[str]) -> int:
+    """Measures what each group of channels costs alone, and writes it as a table and a page; 0, or 2 on a failure."""
+    from rich.console import Console
+
+    from secateur import pipeline
+    from secateur.console import Screen
+    from secateur.journal import Journal
+    from secateur.reporting import sensitivity as pages
+
+    plain = composed(overrides)
+    spec = to_spec(plain)
+    check_places(spec)
+    folder = Path(plain["outputs"]) / "sensitivity" / f"{datetime.now():%Y%m%d-%H%M%S-%f}_{spec.name}"
+    screen = Screen(Console())
+    with in_one_line(), _unless_empty(folder):
+        tools, store = workshop(plain, screen)
+        found = pipeline.sensitivities(spec, tools, store, [Journal(folder), screen])
+        (folder / "sensitivity.csv").write_text(pages.to_csv(found))
+        (folder / "sensitivity.html").write_text(pages.page(found, _sensitivity_facts(plain, overrides)))
+    screen.console.print(pages.table(found, limit=20))
+    _say_where_sensitivity(screen.console, folder)
+    return 0
+
+
+@contextmanager
+def _unless_empty(folder: Path) -> Iterator[None]:
+    """Makes the folder; a failure that leaves nothing in it leaves no folder either."""
+    folder.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def print_error(line: str) -> None:
+    sys.stderr.write(f"secateur: {line}\n")
+
+
+def _sensitivity_facts(plain: dict[str, Any], overrides: list[str]) -> dict[str, str]:
+    return {
+        "criterion": plain["importance"]["name"],
+        "pictures": f"at most {plain['sensitivity']['images']} training pictures at {plain['imgsz']} px",
+        "command": shlex.join(["secateur", "sensitivity", *overrides]),
+    }
+
+
+def _say_where_sensitivity(console: Console, folder: Path) -> None:
+    where = os.path.relpath(folder)
+    console.print(
+        f"\nTable    {where}/sensitivity.csv\nPage     {where}/sensitivity.html\n\n"
+        "Next     the same overrides with scope=sensitivity let a run go by it",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
