@@ -15,7 +15,7 @@ MOMENT = "2026-11-22T16:00:10+00:00"
 
 
 def record(stage: str, rung: int | None = None) -> StageRecord:
-    return StageRecord(stage, "key", "label", rung, False, 1.5, 1.5, MOMENT, {"imgsz": 64}, {"weights": "abc"})
+    return StageRecord(stage, 1, {}, "key", "label", rung, False, 1.5, 1.5, MOMENT, {"imgsz": 64}, {"weights": "abc"})
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
@@ -52,8 +52,9 @@ def test_a_line_says_all_that_the_record_does(folder: Path) -> None:
     Journal(folder).stage_finished(record("prune", rung=2))
 
     assert lines(folder) == [
-        {"stage": "prune", "key": "key", "label": "label", "rung": 2, "reused": False, "seconds": 1.5,
-         "made_in_seconds": 1.5, "finished": MOMENT, "inputs": {"imgsz": 64}, "outputs": {"weights": "abc"}}
+        {"stage": "prune", "version": 1, "libraries": {}, "key": "key", "label": "label", "rung": 2,
+         "reused": False, "seconds": 1.5, "made_in_seconds": 1.5, "finished": MOMENT,
+         "inputs": {"imgsz": 64}, "outputs": {"weights": "abc"}}
     ]  # fmt: skip
 
 

@@ -214,6 +214,9 @@ def main() -> None:
     except SecateurError as error:
         typer.echo(f"secateur: {error}", err=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("secateur: interrupted; the same command goes on where it was", err=True)
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if find_spec("hydra") or (error.name or "secateur").startswith("secateur"):
             raise

@@ -23,6 +23,11 @@ class Journal:
         self.folder = folder
         self.rungs: list[Rung] = []
 
+    def start_anew(self) -> None:
+        """What an earlier attempt told in this folder is gone; what it had made is in the store."""
+        for name in ("records.jsonl", "report.json", "report.html"):
+            (self.folder / name).unlink(missing_ok=True)
+
     def stage_started(self, stage: str, label: str) -> None:
         """Nothing is known yet."""
 

@@ -218,10 +218,13 @@ class Rung:
 class StageRecord:
     """What one stage did in one run: a line of `records.jsonl`.
 
-    `seconds` is what it took this time, `made_in_seconds` what making its outputs took when they were made.
+    `seconds` is what it took this time, `made_in_seconds` what making its outputs took when they were made; `version`
+    is the stage's own, `libraries` are those that it works with.
     """
 
     stage: str
+    version: int
+    libraries: dict[str, str]
     key: str
     label: str
     rung: int | None
@@ -255,7 +258,7 @@ class RunReport:
 
     id: str
     name: str
-    status: Literal["finished", "failed"]
+    status: Literal["finished", "failed", "killed"]
     seconds: float
     spec: dict[str, Any]
     versions: dict[str, str]

@@ -32,12 +32,12 @@ class Runner:
     sinks: Sequence[Sink] = ()
 
     def __call__(self, stage: StageFunction[I, O], inputs: I, label: str, rung: int | None = None) -> O:
-        name = stage.__module__.rpartition(".")[2]
+        maker = _maker(stage, inputs)
         for sink in self.sinks:
-            sink.stage_started(name, label)
+            sink.stage_started(maker.stage, label)
         started = time.perf_counter()
-        stored = self._stored(stage, name, inputs, self._tools(label, rung))
-        record = _record(name, label, rung, inputs, stored, time.perf_counter() - started)
+        stored = self._stored(stage, maker, inputs, self._tools(label, rung))
+        record = _record(maker, label, rung, inputs, stored, time.perf_counter() - started)
         for sink in self.sinks:
             sink.stage_finished(record)
         return stored.outputs
@@ -55,19 +55,40 @@ class Runner:
 
         return replace(self.tools, epoch=tell)
 
-    def _stored(self, stage: StageFunction[I, O], name: str, inputs: I, tools: Tools) -> Stored[O]:
-        module = sys.modules[stage.__module__]
-        of_parts = plugins.libraries(*vars(inputs).values())
-        libraries = {library: version(library) for library in (*module.LIBRARIES, *of_parts)}
+    def _stored(self, stage: StageFunction[I, O], maker: _Maker, inputs: I, tools: Tools) -> Stored[O]:
         outputs: type[O] = get_type_hints(stage)["return"]
-        identity = [name, module.VERSION, libraries, inputs]
-        resumes = getattr(module, "RESUMES", False)
-        return self.store.get(name, identity, outputs, lambda out: stage(inputs, tools, out), resumes)
+        identity = [maker.stage, maker.version, maker.libraries, inputs]
+        return self.store.get(maker.stage, identity, outputs, lambda out: stage(inputs, tools, out), maker.resumes)
 
 
-def _record(name: str, label: str, rung: int | None, inputs: Any, stored: Stored[Any], seconds: float) -> StageRecord:
+@dataclass(frozen=True)
+class _Maker:
+    """What makes a stage's result, besides its inputs."""
+
+    stage: str
+    version: int
+    libraries: dict[str, str]
+    resumes: bool
+
+
+def _maker(stage: StageFunction[I, O], inputs: I) -> _Maker:
+    module = sys.modules[stage.__module__]
+    libraries = (*module.LIBRARIES, *plugins.libraries(*vars(inputs).values()))
+    return _Maker(
+        stage.__module__.rpartition(".")[2],
+        module.VERSION,
+        {library: version(library) for library in libraries},
+        getattr(module, "RESUMES", False),
+    )
+
+
+def _record(
+    maker: _Maker, label: str, rung: int | None, inputs: Any, stored: Stored[Any], seconds: float
+) -> StageRecord:
     return StageRecord(
-        stage=name,
+        stage=maker.stage,
+        version=maker.version,
+        libraries=maker.libraries,
         key=stored.key,
         label=label,
         rung=rung,

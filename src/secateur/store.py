@@ -149,7 +149,7 @@ def canonical(value: Any) -> Any:
         return value.sha256
     if is_dataclass(value) and not isinstance(value, type):
         content = [f for f in fields(value) if not f.metadata.get("place")]
-        return {"kind": _kind(type(value))} | {f.name: canonical(getattr(value, f.name)) for f in content}
+        return {"kind": kind_of(type(value))} | {f.name: canonical(getattr(value, f.name)) for f in content}
     if isinstance(value, dict):
         return {str(k): canonical(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -159,7 +159,8 @@ def canonical(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {value!r} has no canonical form: give its digest instead")
 
 
-def _kind(cls: type) -> str:
+def kind_of(cls: type) -> str:
+    """A value's kind with the VERSION of its module, where that says one: `Int8Static@3`."""
     version = getattr(sys.modules[cls.__module__], "VERSION", None)
     return cls.__name__ if version is None else f"{cls.__name__}@{version}"
 

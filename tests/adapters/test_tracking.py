@@ -30,7 +30,7 @@ def records() -> list[StageRecord]:
     stages = (("baseline", None, 10.0), ("finetune", 1, 50.0), ("finetune", 2, 60.5))
     curves = ([epoch(1, 0.9), epoch(2, 0.7)], [epoch(1, 0.4)], [])
     return [
-        StageRecord(stage, "key", stage, rung, False, seconds, seconds, moment, {}, {"curve": curve})
+        StageRecord(stage, 1, {}, "key", stage, rung, False, seconds, seconds, moment, {}, {"curve": curve})
         for (stage, rung, seconds), moment, curve in zip(stages, moments, curves, strict=True)
     ]
 

@@ -1,9 +1,7 @@
 import json
-import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +10,6 @@ from hydra.core.global_hydra import GlobalHydra
 from secateur.app import commands, composing, running
 from secateur.errors import SpecError
 from secateur.specs import Training
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder; Hydra sets up logging for each job, which ends with the test."""
-    monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield tmp_path
-    for handler in set(root.handlers) - set(before):
-        handler.close()
-    root.handlers[:] = before
-    root.setLevel(level)
-
 
 # ---- composing ------------------------------------------------------------------------------------
 
@@ -179,19 +163,6 @@ def test_a_run_that_fails_is_reported_like_one_that_ends_well(folder: Path, caps
     assert report["run"]["error"] == "model.weights: no file 'missing.pt'"
     assert shlex.split(report["run"]["command"]) == ["secateur", "run", *overrides]
     assert (folder / "outputs" / "latest").resolve() == run
-
-
-def test_jobs_of_a_sweep_that_cannot_be_done_are_told_apart_and_the_others_go_on(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = commands.main(["-m", "schedule.target=2,3", "hydra.sweep.dir=sweep"])
-
-    assert code == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "secateur: schedule.target must be in (0, 1), got 2.0",
-        "secateur: schedule.target must be in (0, 1), got 3.0",
-    ]
-    assert {path.name for path in (folder / "sweep").iterdir() if path.is_dir()} >= {"0", "1"}
 
 
 def test_latest_points_to_the_newest_run(folder: Path) -> None:

@@ -15,10 +15,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from secateur.app import sweeping
 from secateur.app.checking import check_places, to_spec
-from secateur.app.composing import as_command, as_plain, composed, in_one_line, register, shipped
-from secateur.app.running import Order, objective, run_in_folder, workshop
-from secateur.errors import SecateurError
+from secateur.app.composing import as_command, composed, in_one_line, order_of, register, shipped
+from secateur.app.running import run_in_folder, workshop
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,32 +28,23 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Runs what the Hydra overrides ask for; 0, or 2 where a run could not be done."""
+    if {"-m", "--multirun"} & set(arguments):
+        return sweeping.main(arguments)
     register()
     if not any(argument.startswith("-") for argument in arguments):
         check(arguments)  # before Hydra makes a folder for the run
     failures: list[str] = []
 
     @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
-    def job(config: DictConfig) -> float | None:
-        try:
-            with in_one_line():
-                report = run_in_folder(_order(config), Path(HydraConfig.get().runtime.output_dir))
-        except SecateurError as error:  # one job of a sweep; the others go on
-            failures.append(str(error))
-            return None
+    def run(config: DictConfig) -> None:
+        report = run_in_folder(order_of(config, HydraConfig.get()), Path(HydraConfig.get().runtime.output_dir))
         failures.extend([report.error] if report.error else [])
-        return objective(report)
 
     with as_command(["secateur run", *arguments]), in_one_line():
-        job()
+        run()
     for line in failures:
         print_error(line)
     return 2 if failures else 0
-
-
-def _order(config: DictConfig) -> Order:
-    hydras = HydraConfig.get()
-    return Order(as_plain(config), tuple(hydras.overrides.task), hydras.runtime.choices.get("study"))
 
 
 def check(overrides: list[str]) -> RunSpec:

@@ -8,21 +8,31 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log, setup_globals
 from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from secateur import plugins
 from secateur.app.checking import not_set
+from secateur.app.running import Order
 from secateur.errors import SpecError, StageError
+
+CONFIG = "config"
+"""Where in a run's folder Hydra saves what was composed."""
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR)
 
@@ -101,3 +111,68 @@ def as_command(words: list[str]) -> Iterator[None]:
         os.environ.pop("HYDRA_FULL_ERROR")
         if full is not None:
             os.environ["HYDRA_FULL_ERROR"] = full
+
+
+# ---- what a job of a sweep finds in its folder ----------------------------------------------------
+
+
+def order_in(folder: Path) -> Order:
+    """What Hydra left there of the config and how it was composed."""
+    setup_globals()
+    return order_of(_saved(folder, "config"), _saved(folder, "hydra").hydra)
+
+
+def _saved(folder: Path, name: str) -> DictConfig:
+    saved = OmegaConf.load(folder / CONFIG / f"{name}.yaml")
+    assert isinstance(saved, DictConfig)
+    return saved
+
+
+def order_of(config: DictConfig, hydras: Any) -> Order:
+    """With Hydra's own part of the config."""
+    return Order(as_plain(config), tuple(hydras.overrides.task), hydras.runtime.choices.get("study"))
+
+
+def set_up_logging(folder: Path) -> None:
+    """As Hydra does before it calls a job."""
+    hydras = _saved(folder, "hydra").hydra
+    configure_log(hydras.job_logging, hydras.verbose)
+
+
+# ---- what a sweep consists of ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sweep's folder, and of each of its jobs the overrides and the composed config."""
+
+    folder: Path
+    jobs: list[list[str]]
+    configs: list[dict[str, Any]]
+
+
+def planned(overrides: list[str]) -> Planned:
+    """Raises SpecError where nothing is swept, or where Hydra cannot compose."""
+    register()
+    with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        sweep = loader.load_configuration("config", overrides, RunMode.MULTIRUN)
+        jobs = _jobs(sweep, loader)
+        configs = [_of_job(loader.load_sweep_config(sweep, job)) for job in jobs]
+        return Planned(Path(sweep.hydra.sweep.dir), jobs, configs)
+
+
+def _jobs(sweep: DictConfig, loader: ConfigLoader) -> list[list[str]]:
+    """The overrides of each, as Hydra's own sweeper finds them."""
+    swept = [f"{key}={values}" for key, values in (sweep.hydra.sweeper.params or {}).items()]
+    parsed = OverridesParser.create(loader).parse_overrides([*swept, *sweep.hydra.overrides.task])
+    if not any(override.is_sweep_override() for override in parsed):
+        raise SpecError("nothing is swept: give a key several values, schedule.target=0.2,0.4; without -m it is a run")
+    (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    return jobs
+
+
+def _of_job(config: DictConfig) -> dict[str, Any]:
+    with open_dict(config):
+        del config["hydra"]
+    return as_plain(config)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from secateur import plugins
+from secateur import plugins, sweeps
 from secateur.app.checking import PARTS, check_places, device_of, to_spec
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, TrackingError
+from secateur.interrupts import heeded
 from secateur.results import RunHeader, RunReport
 
 if TYPE_CHECKING:
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from secateur.ports import Sink, Tools
     from secateur.specs import RunSpec
     from secateur.store import Store
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = "interrupted; the same command goes on where it was"
 
 LIBRARIES = ("torch", "torch-pruning", "ultralytics", "onnx", "onnxruntime", "hydra-core", "mlflow")
 
@@ -38,33 +45,44 @@ class Order:
 
 
 def run_in_folder(order: Order, folder: Path) -> RunReport:
-    """One run with its results in `folder`; a failure is a report too."""
+    """One run with its results in `folder`; a failure is a report too, and so is an interrupt, which is raised on."""
     from rich.console import Console
 
     from secateur.console import Screen
     from secateur.journal import Journal
 
     spec, started = to_spec(order.plain), time.perf_counter()
-    journal, header = Journal(folder), _header(spec, order, folder)
+    journal, header = Journal(folder), header_of(spec, order, folder)
     screen = Screen(Console())
     sinks: list[Sink] = [journal, screen]
-    try:
-        check_places(spec)
-        sinks.extend(_tracking(order, header, folder))
-        _point_latest(folder, Path(order.plain["outputs"]))
-        report = journal.with_models(_run(spec, order.plain, header, screen, sinks))
-    except SecateurError as error:
-        report = journal.with_rungs(_failed(header, str(error), started))
-    except (Exception, KeyboardInterrupt) as error:
-        report = journal.with_rungs(_failed(header, _told(error), started))
-        for sink in sinks:
-            sink.run_finished(report)
-        raise
-    for sink in sinks:
-        sink.run_finished(report)
+    fault: BaseException | None = None
+    with heeded() as interrupts:
+        try:
+            journal.start_anew()
+            check_places(spec)
+            sinks.extend(_tracking(order, header, folder))
+            _point_latest(folder, Path(order.plain["outputs"]))
+            report = journal.with_models(_run(spec, order.plain, header, screen, sinks))
+        except SecateurError as error:
+            report = broken("failed", str(error), header, started)
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
+            report, fault = broken("failed", f"{type(error).__name__}: {error}", header, started), error
+        with interrupts.held_back():
+            if (
+                interrupts.asked and report.error
+            ):  # whatever came of it: a process that died may have been the first to tell
+                report, fault = broken("killed", INTERRUPTED, header, started), KeyboardInterrupt()
+            for sink in sinks:
+                sink.run_finished(journal.with_rungs(report) if report.error else report)
+    if fault:
+        raise fault
     if not report.error:
         _say_where(screen.console, folder)
     return report
+
+
+def broken(status: Literal["failed", "killed"], line: str, header: RunHeader, started: float) -> RunReport:
+    return RunReport(**vars(header), status=status, seconds=time.perf_counter() - started, error=line)
 
 
 def _run(spec: RunSpec, plain: dict[str, Any], header: RunHeader, screen: Screen, sinks: list[Sink]) -> RunReport:
@@ -96,14 +114,17 @@ def _tracking(order: Order, header: RunHeader, folder: Path) -> list[Sink]:
     from secateur.reporting.summary import flatten
 
     tracking.prepare(settings["uri"])
+    params, tags = flatten(header.spec), _tags(order, header)
+    return [tracking.MlflowSink(settings["uri"], settings["experiment"], header.name, params, tags, folder)]
+
+
+def _tags(order: Order, header: RunHeader) -> dict[str, str]:
+    """What runs can be told apart by in MLflow."""
     groups = {"study": order.study, "sweep": header.id.rpartition("/")[0]}
-    tags = {"command": header.command, **header.versions, **{k: v for k, v in groups.items() if v}}
-    return [
-        tracking.MlflowSink(settings["uri"], settings["experiment"], header.name, flatten(header.spec), tags, folder)
-    ]
+    return {"command": header.command, **header.versions, **{k: v for k, v in groups.items() if v}}
 
 
-def _header(spec: RunSpec, order: Order, folder: Path) -> RunHeader:
+def header_of(spec: RunSpec, order: Order, folder: Path) -> RunHeader:
     return RunHeader(
         id=folder.name if folder.parent.name == "runs" else f"{folder.parent.name}/{folder.name}",
         name=spec.name,
@@ -138,19 +159,40 @@ def _point_latest(folder: Path, outputs: Path) -> None:
     fresh.replace(outputs / "latest")
 
 
-def _told(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the same command goes on where it was"
-    return f"{type(error).__name__}: {error}"
+def is_done(order: Order, folder: Path) -> bool:
+    """Whether the folder holds what was ordered, as it would be made now."""
+    report = sweeps.report_in(folder)
+    return bool(
+        report
+        and report["run"]["status"] == "finished"
+        and report["run"]["spec"] == order.plain
+        and not sweeps.stale(folder)
+    )
 
 
-def _failed(header: RunHeader, line: str, started: float) -> RunReport:
-    return RunReport(**vars(header), status="failed", seconds=time.perf_counter() - started, error=line)
+def report_failure(order: Order, folder: Path, line: str) -> None:
+    """Tells of a run whose process could not tell itself: in its folder, and in MLflow."""
+    from secateur.journal import Journal
+
+    header = header_of(to_spec(order.plain), order, folder)
+    Journal(folder).run_finished(broken("failed", line, header, time.perf_counter()))
+    settings = order.plain["tracking"]
+    if settings["name"] != "none":
+        from secateur.adapters import tracking
+
+        try:
+            tracking.replay(folder, settings["uri"], settings["experiment"], _tags(order, header))
+        except TrackingError as error:
+            log.warning("MLflow was not told of %s: %s", folder, error)
 
 
-def objective(report: RunReport) -> float | None:
-    """For sweepers: mAP50-95 of what would ship."""
-    return next((c.accuracy.main for c in report.candidates if c.name == report.selected), None)
+def objective(report: Mapping[str, Any]) -> float | None:
+    """For sweepers: mAP50-95 of what would ship, by `report.json`."""
+    chosen = next((c for c in report.get("candidates", ()) if c["name"] == report["selected"]), None)
+    if chosen is None:
+        return None
+    figure: float = chosen["box_map50_95"] if chosen["mask_map50_95"] is None else chosen["mask_map50_95"]
+    return figure
 
 
 def _say_where(console: Console, folder: Path) -> None:

@@ -39,8 +39,8 @@ def comparison(paths: Iterable[Path]) -> RenderableType:
     if len(devices) > 1:
         for table, device in zip(tables, devices, strict=True):
             table.title = Text(device)
-    failed = [report["run"] for report in reports.values() if report["run"]["error"]]
-    return Group(*tables, *(Text(f"{run['id']} failed: {run['error']}", style="red") for run in failed))
+    broken = [report["run"] for report in reports.values() if report["run"]["error"]]
+    return Group(*tables, *(Text(f"{run['id']} {run['status']}: {run['error']}", style="red") for run in broken))
 
 
 def _everywhere(path: Path, report: Report) -> list[Report]:

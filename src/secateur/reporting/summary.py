@@ -69,8 +69,8 @@ def rung_dict(rung: Rung) -> dict[str, Any]:
 
 def headline(report: RunReport) -> str:
     """The run in one sentence that claims nothing the measurements do not hold."""
-    if report.status == "failed":
-        return f"The run failed: {report.error}"
+    if report.error:
+        return f"The run {'failed' if report.status == 'failed' else 'was stopped'}: {report.error}"
     candidate = selected(report)
     if candidate is None or report.baseline is None or report.baseline_footprint is None:
         return f"Nothing was selected: {report.why or 'no candidate was measured'}"

@@ -1,0 +1,55 @@
+"""A job of a sweep, in a process of its own: `python -m secateur.app.job <folder>`, where Hydra left its config.
+
+What ends it, a signal or a fault of a library, ends no other job; and what it held is freed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from secateur.app.composing import in_one_line, order_in, set_up_logging
+from secateur.app.running import is_done, run_in_folder
+from secateur.errors import SecateurError
+from secateur.interrupts import EXIT_CODE, end_with_parent
+
+LOCK = ".lock"
+
+
+def main(folder: Path) -> int:
+    """0; 2 where the job could not be done, 130 where it was interrupted."""
+    end_with_parent()
+    order = order_in(folder)
+    set_up_logging(folder)
+    try:
+        with in_one_line(), _alone_in(folder):
+            if is_done(order, folder):  # by the one that was waited for
+                return 0
+            return 2 if run_in_folder(order, folder).error else 0
+    except SecateurError as error:
+        sys.stderr.write(f"secateur: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return EXIT_CODE
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """A sweep that was killed may have left a job that goes on; whoever resumes the sweep waits for it."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        sys.stderr.write(f"secateur: {folder} is being worked on by another process; waiting for it\n")
+        lock.acquire()
+    with lock:
+        lock.release()  # of the two times that it is held now
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

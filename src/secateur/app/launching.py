@@ -1,0 +1,63 @@
+"""What Hydra's launchers call for each job of a sweep, in whichever process and on whichever machine they like."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from secateur import sweeps
+from secateur.app import job as process
+from secateur.app.composing import order_in
+from secateur.app.running import is_done, objective, report_failure
+from secateur.interrupts import EXIT_CODE, done_by
+
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+CONSOLE = "console.log"
+"""Where in its folder a job says what it does, when several do so at once."""
+
+
+def run_job(config: DictConfig) -> float | None:
+    """mAP50-95 of what the job would ship; None where it failed. The config is where Hydra saved it, in the job's
+    folder, and so is all that comes of it."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    order = order_in(folder)
+    if is_done(order, folder):
+        _say(folder, "finished before")
+    elif HydraConfig.get().launcher._target_ == BASIC:
+        _do(folder, aside=False)
+    else:
+        started = time.monotonic()
+        _do(folder, aside=True)
+        _say(folder, f"{_outcome(folder)} ({time.monotonic() - started:.0f} s)")
+    return objective(sweeps.report_in(folder) or {})
+
+
+def _do(folder: Path, aside: bool) -> None:
+    command = [sys.executable, "-m", process.__name__, str(folder)]
+    with (folder / CONSOLE).open("w") if aside else nullcontext() as output:
+        code = done_by(command, output)
+    report = sweeps.report_in(folder)
+    if code not in (0, EXIT_CODE) and (report is None or report["run"]["status"] == "finished"):
+        report_failure(order_in(folder), folder, _cause(code))
+
+
+def _cause(code: int) -> str:
+    if code < 0:
+        return f"its process was ended by signal {-code}" + ("; was there memory enough?" if code == -9 else "")
+    return f"its process ended with code {code}"
+
+
+def _outcome(folder: Path) -> str:
+    report = sweeps.report_in(folder)
+    return report["headline"] if report else "broken off"
+
+
+def _say(folder: Path, what: str) -> None:
+    job = sweeps.jobs_of(sweeps.read(folder.parent), folder.parent)[HydraConfig.get().job.num]
+    sys.stdout.write(f"{job.label}: {what}\n")
+    sys.stdout.flush()

@@ -1,0 +1,92 @@
+"""A sweep: all jobs are checked before the first begins, Hydra's launcher does them, their folders tell what came."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from rich.console import Console
+from rich.text import Text
+
+from secateur import sweeps
+from secateur.app.checking import check_places, to_spec
+from secateur.app.composing import as_command, in_one_line, planned, shipped
+from secateur.app.launching import run_job
+from secateur.errors import SpecError
+from secateur.reporting.comparison import comparison, find
+from secateur.sweeps import Job, Sweep
+
+RESUME = "--resume"
+
+
+def main(arguments: list[str]) -> int:
+    """Does the jobs that are not done yet; 0, or 2 where one of them failed."""
+    resume, arguments = _asked_to_resume(arguments)
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    plan = planned(overrides)
+    sweep = Sweep(overrides, plan.jobs)
+    for job, config in zip(sweeps.jobs_of(sweep, plan.folder), plan.configs, strict=True):
+        _check(job, config)
+    folder = (_to_resume(resume, sweep, plan.folder.parent) if resume else None) or plan.folder
+    sweeps.write(sweep, folder)
+    try:
+        with as_command(["secateur run", *arguments, f"hydra.sweep.dir='{folder}'"]), in_one_line():
+            hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(run_job)()
+    finally:
+        _tell(sweep, folder)
+    return 0 if all(job.state == "finished" for job in sweeps.jobs_of(sweep, folder)) else 2
+
+
+def _asked_to_resume(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """What --resume says, `newest` where it says nothing; and the other arguments."""
+    asked = [argument for argument in arguments if argument.partition("=")[0] == RESUME]
+    others = [argument for argument in arguments if argument not in asked]
+    return (asked[-1].partition("=")[2] or "newest" if asked else None), others
+
+
+def _check(job: Job, config: dict[str, Any]) -> None:
+    """Raises SpecError where the job cannot be what it was asked to be."""
+    try:
+        check_places(to_spec(config))
+    except SpecError as error:
+        raise SpecError(f"{job.label}: {error}") from error
+
+
+def _to_resume(which: str, sweep: Sweep, place: Path) -> Path | None:
+    """The folder of the sweep to go on with; says what is done, and what has to be done again."""
+    folder = sweeps.newest(place, sweep.overrides) if which == "newest" else Path(which)
+    if folder is None:
+        _say(f"no sweep of these overrides in {place}: starting one")
+        return None
+    before = sweeps.read(folder)
+    if before.jobs != sweep.jobs:
+        raise SpecError(f"{folder} is another sweep: its overrides were {' '.join(before.overrides)}")
+    jobs = sweeps.jobs_of(sweep, folder)
+    _say(f"going on with {folder}: {sweeps.tally(jobs)}")
+    for stage, why in {stage: why for job in jobs for stage, why in sweeps.stale(job.folder).items()}.items():
+        _say(f"{stage} is repeated, and what follows from it: {why}")
+    return folder
+
+
+def _tell(sweep: Sweep, folder: Path) -> None:
+    """The sweep's table, and what became of the jobs that are not in it."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    jobs = sweeps.jobs_of(sweep, folder)
+    console.print()
+    if finished := [job.folder for job in jobs if job.state == "finished"]:
+        console.print(comparison(find(finished)))
+    for job in jobs:
+        if job.folder not in finished:
+            console.print(Text(f"{job.label} {_ending(job)}", style="red"))
+    console.print(f"\n{sweeps.tally(jobs)}: {folder}", highlight=False, soft_wrap=True)
+
+
+def _ending(job: Job) -> str:
+    report = sweeps.report_in(job.folder)
+    return f"{job.state}: {report['run']['error']}" if report else job.state
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"secateur: {line}\n")

@@ -1,0 +1,151 @@
+"""A sweep's folder: what was asked is in `sweep.json`, what came of it in its jobs' folders."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from secateur import plugins
+from secateur.errors import SpecError
+from secateur.store import kind_of
+
+PLAN = "sweep.json"
+FORMAT = 1
+
+State = Literal["finished", "failed", "killed", "broken off", "not started"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What was asked: the overrides as they were typed, and those of each job."""
+
+    overrides: list[str]
+    jobs: list[list[str]]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep, in the folder of its number; `overrides` are those that not all jobs have."""
+
+    number: int
+    overrides: list[str]
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        return f"job {self.number} ({' '.join(self.overrides)})"
+
+    @property
+    def state(self) -> State:
+        """`broken off`: its process was killed before it could say so."""
+        report = report_in(self.folder)
+        if report:
+            status: State = report["run"]["status"]
+            return status
+        return "broken off" if (self.folder / "records.jsonl").exists() else "not started"
+
+
+def write(sweep: Sweep, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PLAN).write_bytes(msgspec.json.format(msgspec.json.encode(sweep), indent=2))
+
+
+def read(folder: Path) -> Sweep:
+    """Raises SpecError where the folder holds no sweep, or one that is newer than this."""
+    try:
+        plain = json.loads((folder / PLAN).read_text())
+        if plain.get("format", FORMAT) > FORMAT:
+            raise SpecError(f"{folder} is of a newer secateur (format {plain['format']}; this one reads {FORMAT})")
+        return msgspec.convert(plain, Sweep)
+    except (OSError, ValueError, msgspec.ValidationError, AttributeError) as error:
+        raise SpecError(f"{folder} holds no sweep: {' '.join(str(error).split())}") from error
+
+
+def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:
+    common = set.intersection(*map(set, sweep.jobs))
+    own = [[override for override in job if override not in common] for job in sweep.jobs]
+    return [Job(number, overrides, folder / str(number)) for number, overrides in enumerate(own)]
+
+
+def newest(sweeps: Path, overrides: list[str]) -> Path | None:
+    """The folder of the newest sweep that was asked for by these overrides; names begin with the time."""
+    folders = sorted((path.parent for path in sweeps.glob(f"*/{PLAN}")), key=lambda folder: folder.name, reverse=True)
+    return next((folder for folder in folders if read(folder).overrides == overrides), None)
+
+
+def tally(jobs: list[Job]) -> str:
+    """`12 jobs: 10 finished, 1 failed, 1 not started`."""
+    counted = Counter(job.state for job in jobs)
+    return f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in counted.most_common())}"
+
+
+def report_in(folder: Path) -> dict[str, Any] | None:
+    """What `report.json` says; None where there is none."""
+    try:
+        report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return report
+
+
+def records_in(folder: Path) -> Iterator[dict[str, Any]]:
+    """Of as many stages as were recorded; a last line that a kill cut short is left out."""
+    path = folder / "records.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def stale(folder: Path) -> dict[str, str]:
+    """The stages that a run in this folder would have to repeat, each with the reason: what made them has changed."""
+    return {record["stage"]: why for record in records_in(folder) if (why := _changed(record))}
+
+
+def _changed(record: dict[str, Any]) -> str | None:
+    """What differs between what made a stage's result and what would make it now."""
+    stage = importlib.import_module(f"secateur.stages.{record['stage']}")
+    then = {"VERSION": record["version"]} | record["libraries"]
+    now = {"VERSION": stage.VERSION} | {library: _version(library) for library in record["libraries"]}
+    changes = [f"{name} {then[name]} → {now[name]}" for name in then if then[name] != now[name]]
+    return "; ".join([*changes, *_changed_parts(record["inputs"])]) or None
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _changed_parts(inputs: Any) -> list[str]:
+    """The parts among a stage's inputs that were of another version; they say theirs as `Int8Static@3`."""
+    now = {kind.partition("@")[0]: kind for kind in _kinds()}
+    then = sorted(set(_kinds_in(inputs)))
+    return [f"{kind} → {now[name]}" for kind in then if (name := kind.partition("@")[0]) in now and now[name] != kind]
+
+
+def _kinds() -> list[str]:
+    """Of all parts that there are."""
+    return [kind_of(plugins.load(kind, name)) for kind in plugins.FOLDERS for name in plugins.names(kind)]
+
+
+def _kinds_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("kind"), str):
+            yield value["kind"]
+        for inner in value.values():
+            yield from _kinds_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _kinds_in(inner)

@@ -1,0 +1,61 @@
+"""What is refused before a sweep begins; whole sweeps are in test_end_to_end.py."""
+
+from pathlib import Path
+
+import pytest
+
+from secateur.app import sweeping
+from secateur.errors import SpecError
+from secateur.sweeps import Sweep, write
+
+
+def sweep(*overrides: str) -> int:
+    return sweeping.main(["-m", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["schedule.target=2,3"], "job 0 (schedule.target=2): schedule.target must be in (0, 1), got 2.0"),
+        (["schedule.target=0.2,3"], "job 1 (schedule.target=3): schedule.target must be in (0, 1), got 3.0"),
+        (["schedule.tarjet=0.2,0.3"], "unknown key 'schedule.tarjet'; see what there is with: "),
+        (["+schedule.tarjet=0.2,0.3"], "job 0 (+schedule.tarjet=0.2): unknown key 'schedule.tarjet'; there are "),
+        (["importance=taylor,tailor"], "no importance named 'tailor'; there are "),
+        (["schedule.target=0.2"], "nothing is swept: give a key several values, "),
+        ([], "nothing is swept: give a key several values, "),
+        (["schedule.target=choice()"], "Error parsing override 'schedule.target=choice()' "),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_before_its_first_job(overrides: list[str], line: str, folder: Path) -> None:
+    with pytest.raises(SpecError) as refusal:
+        sweep(*overrides)
+
+    assert str(refusal.value).startswith(line)
+    assert "\n" not in str(refusal.value)
+    assert not any(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, "sweep holds no sweep: [Errno 2] No such file or directory"),
+        ("{", "sweep holds no sweep: "),
+        ('{"format": 99}', "sweep is of a newer secateur (format 99; this one reads 1)"),
+        ('{"format": 1}', "sweep holds no sweep: "),
+    ],
+)
+def test_what_is_no_sweep_cannot_be_gone_on_with(content: str | None, line: str, folder: Path) -> None:
+    (folder / "sweep").mkdir()
+    if content:
+        (folder / "sweep" / "sweep.json").write_text(content)
+
+    with pytest.raises(SpecError) as refusal:
+        sweep("schedule.target=0.2,0.3", "--resume=sweep")
+    assert str(refusal.value).startswith(line)
+
+
+def test_another_sweep_is_not_gone_on_with(folder: Path) -> None:
+    write(Sweep(["schedule.target=0.4,0.5"], [["schedule.target=0.4"], ["schedule.target=0.5"]]), folder / "sweep")
+
+    with pytest.raises(SpecError, match=r"^sweep is another sweep: its overrides were schedule.target=0.4,0.5$"):
+        sweep("schedule.target=0.2,0.3", "--resume=sweep")

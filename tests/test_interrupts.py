@@ -1,0 +1,157 @@
+"""What signals do, to processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+PATIENCE_SECONDS = 30
+
+WORKS = """
+import sys, time
+from pathlib import Path
+from secateur.interrupts import heeded
+out = Path(sys.argv[1])
+with heeded() as interrupts:
+    try:
+        (out / "begun").touch()
+        time.sleep(60)
+    except KeyboardInterrupt:
+        with interrupts.held_back():
+            (out / "ending").touch()
+            while not (out / "end").exists():
+                time.sleep(0.01)
+        (out / "ended").touch()
+"""
+"""Begins, and when it is interrupted takes as long to end as the test likes."""
+
+STARTS = """
+import subprocess, sys
+from pathlib import Path
+from secateur.interrupts import heeded
+with heeded():
+    try:
+        subprocess.run(["sleep", "60"])
+    except KeyboardInterrupt:
+        pass
+    child = subprocess.Popen(["sleep", "61"])
+    (Path(sys.argv[1]) / "child").write_text(str(child.pid))
+    child.wait()
+"""
+
+HANDS_ON = f"""
+import sys
+from secateur.interrupts import done_by
+try:
+    print(done_by([sys.executable, "-c", {WORKS!r}, sys.argv[1]], None))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+LIVES_ON = """
+import sys, time
+from pathlib import Path
+from secateur.interrupts import end_with_parent, heeded
+out = Path(sys.argv[1])
+with heeded():
+    end_with_parent()
+    (out / "begun").touch()
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        (out / "ended").touch()
+"""
+
+Start = Callable[[str], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str) -> subprocess.Popen[str]:
+        started.append(subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_lets_what_is_going_on_finish(number: int, start: Start, tmp_path: Path) -> None:
+    process = start(WORKS)
+    until((tmp_path / "begun").exists)
+    process.send_signal(number)
+    until((tmp_path / "ending").exists)
+    (tmp_path / "end").touch()
+
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert (tmp_path / "ended").exists()
+
+
+def test_a_second_ctrl_c_stops_at_once(start: Start, tmp_path: Path) -> None:
+    process = start(WORKS)
+    until((tmp_path / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    until((tmp_path / "ending").exists)
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(PATIENCE_SECONDS) == 130
+    assert not (tmp_path / "ended").exists()
+
+
+def test_a_second_sigterm_changes_nothing(start: Start, tmp_path: Path) -> None:
+    process = start(WORKS)
+    until((tmp_path / "begun").exists)
+    process.send_signal(signal.SIGTERM)
+    until((tmp_path / "ending").exists)
+    process.send_signal(signal.SIGTERM)
+    (tmp_path / "end").touch()
+
+    assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_what_is_stopped_at_once_leaves_no_process_behind(start: Start, tmp_path: Path) -> None:
+    process = start(STARTS)
+    until(lambda: bool(psutil.Process(process.pid).children()))
+    process.send_signal(signal.SIGINT)
+    until(lambda: (tmp_path / "child").exists() and bool((tmp_path / "child").read_text()))
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(PATIENCE_SECONDS) == 130
+    child = int((tmp_path / "child").read_text())
+    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_an_interrupt_is_handed_on_and_waited_for(start: Start, tmp_path: Path) -> None:
+    process = start(HANDS_ON)
+    until((tmp_path / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    until((tmp_path / "ending").exists)
+    (tmp_path / "end").touch()
+
+    assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "interrupted\n"
+    assert (tmp_path / "ended").exists()
+
+
+def test_a_process_ends_with_the_one_that_started_it(start: Start, tmp_path: Path) -> None:
+    process = start(HANDS_ON.replace(repr(WORKS), repr(LIVES_ON)))
+    until((tmp_path / "begun").exists)
+    os.kill(process.pid, signal.SIGKILL)
+
+    until((tmp_path / "ended").exists)
