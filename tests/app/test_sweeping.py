@@ -23,6 +23,7 @@ def sweep(*overrides: str) -> int:
         (["importance=taylor,tailor"], "no importance named 'tailor'; there are "),
         (["schedule.target=0.2"], "nothing is swept: give a key several values, "),
         ([], "nothing is swept: give a key several values, "),
+        (["schedule.target=0.2,0.3", "--config-dir", "mine"], "a sweep takes no --config-dir; configs of your own: "),
         (["schedule.target=choice()"], "Error parsing override 'schedule.target=choice()' "),
     ],
 )
@@ -59,3 +60,13 @@ def test_another_sweep_is_not_gone_on_with(folder: Path) -> None:
 
     with pytest.raises(SpecError, match=r"^sweep is another sweep: its overrides were schedule.target=0.4,0.5$"):
         sweep("schedule.target=0.2,0.3", "--resume=sweep")
+
+
+def test_going_on_is_of_sweeps() -> None:
+    with pytest.raises(SpecError, match=r"^--resume goes on with a sweep: add -m; "):
+        sweeping.is_meant(["schedule.target=0.2", "--resume"])
+
+
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--help"]])
+def test_what_only_shows_something_begins_no_sweep(flags: list[str]) -> None:
+    assert not sweeping.is_meant(["-m", "schedule.target=0.2,0.3", *flags])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Runs what the Hydra overrides ask for; 0, or 2 where a run could not be done."""
-    if {"-m", "--multirun"} & set(arguments):
+    if sweeping.is_meant(arguments):
         return sweeping.main(arguments)
     register()
     if not any(argument.startswith("-") for argument in arguments):

@@ -18,13 +18,24 @@ from secateur.errors import SpecError
 from secateur.reporting.comparison import comparison, find
 from secateur.sweeps import Job, Sweep
 
+SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
+SHOW = {"--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
+"""Hydra's flags that only show something."""
 RESUME = "--resume"
+
+
+def is_meant(arguments: list[str]) -> bool:
+    """Raises SpecError where --resume is asked for without a sweep."""
+    resume, others = _asked_to_resume(arguments)
+    if resume and not SWEEP & set(others):
+        raise SpecError(f"{RESUME} goes on with a sweep: add -m; the same command without it goes on with a single run")
+    return bool(SWEEP & set(others)) and not SHOW & set(others)
 
 
 def main(arguments: list[str]) -> int:
     """Does the jobs that are not done yet; 0, or 2 where one of them failed."""
     resume, arguments = _asked_to_resume(arguments)
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    overrides = _overrides(arguments)
     plan = planned(overrides)
     sweep = Sweep(overrides, plan.jobs)
     for job, config in zip(sweeps.jobs_of(sweep, plan.folder), plan.configs, strict=True):
@@ -44,6 +55,14 @@ def _asked_to_resume(arguments: list[str]) -> tuple[str | None, list[str]]:
     asked = [argument for argument in arguments if argument.partition("=")[0] == RESUME]
     others = [argument for argument in arguments if argument not in asked]
     return (asked[-1].partition("=")[2] or "newest" if asked else None), others
+
+
+def _overrides(arguments: list[str]) -> list[str]:
+    """Without -m. Raises SpecError for Hydra's other flags, by which jobs would not be what is composed here."""
+    others = [argument for argument in arguments if argument not in SWEEP]
+    if flags := [argument for argument in others if argument.startswith("-")]:
+        raise SpecError(f"a sweep takes no {flags[0]}; configs of your own: 'hydra.searchpath=[file:///path/to/them]'")
+    return others
 
 
 def _check(job: Job, config: dict[str, Any]) -> None:
