@@ -174,7 +174,8 @@ def test_a_models_keys_are_its_fields(path: Path) -> None:
 def test_the_config_holds_all_that_a_run_is_made_of_and_nothing_else() -> None:
     config = values("config.yaml")
     groups = {next(iter(entry)) for entry in config["defaults"] if isinstance(entry, dict)} - {
-        "override hydra/job_logging"
+        "override hydra/job_logging",
+        "override hydra/hydra_logging",
     }
 
     assert config["evidence"].keys() == names(Evidence)

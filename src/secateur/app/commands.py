@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.console import Console
 
 from secateur.app import sweeping
 from secateur.app.checking import check_places, to_spec
@@ -21,8 +22,6 @@ from secateur.app.composing import as_command, composed, in_one_line, order_of, 
 from secateur.app.running import run_in_folder, workshop
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from secateur.specs import RunSpec
 
 
@@ -37,8 +36,12 @@ def main(arguments: list[str]) -> int:
 
     @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
     def run(config: DictConfig) -> None:
-        report = run_in_folder(order_of(config, HydraConfig.get()), Path(HydraConfig.get().runtime.output_dir))
-        failures.extend([report.error] if report.error else [])
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        report = run_in_folder(order_of(config, HydraConfig.get()), folder)
+        if report.error:
+            failures.append(report.error)
+        else:
+            _say_where_run(Console(), folder)
 
     with as_command(["secateur run", *arguments]), in_one_line():
         run()
@@ -56,8 +59,6 @@ def check(overrides: list[str]) -> RunSpec:
 
 def sensitivity(overrides: list[str]) -> int:
     """Measures what each group of channels costs alone, and writes it as a table and a page; 0, or 2 on a failure."""
-    from rich.console import Console
-
     from secateur import pipeline
     from secateur.console import Screen
     from secateur.journal import Journal
@@ -106,5 +107,17 @@ def _say_where_sensitivity(console: Console, folder: Path) -> None:
     console.print(
         f"\nTable    {where}/sensitivity.csv\nPage     {where}/sensitivity.html\n\n"
         "Next     the same overrides with scope=sensitivity let a run go by it",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _say_where_run(console: Console, folder: Path) -> None:
+    where = os.path.relpath(folder)
+    console.print(
+        f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\n"
+        "Next     make ui                                    this run in MLflow\n"
+        '         make run ARGS="schedule.target=0.45"       prune more; what is done already is not done again\n'
+        "         .venv/bin/secateur bundle                  what ships, packed for the device\n"
+        '         make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"   your own net and pictures',
         highlight=False, soft_wrap=True,
     )  # fmt: skip

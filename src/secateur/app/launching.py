@@ -27,13 +27,14 @@ def run_job(config: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     order = order_in(folder)
     if is_done(order, folder):
-        _say(folder, "finished before")
+        _say(f"{_label(folder)}: finished before")
     elif HydraConfig.get().launcher._target_ == BASIC:
+        _say(f"\n{_label(folder)}")
         _do(folder, aside=False)
     else:
         started = time.monotonic()
         _do(folder, aside=True)
-        _say(folder, f"{_outcome(folder)} ({time.monotonic() - started:.0f} s)")
+        _say(f"{_label(folder)}: {_outcome(folder)} ({time.monotonic() - started:.0f} s)")
     return objective(sweeps.report_in(folder) or {})
 
 
@@ -57,7 +58,10 @@ def _outcome(folder: Path) -> str:
     return report["headline"] if report else "broken off"
 
 
-def _say(folder: Path, what: str) -> None:
-    job = sweeps.jobs_of(sweeps.read(folder.parent), folder.parent)[HydraConfig.get().job.num]
-    sys.stdout.write(f"{job.label}: {what}\n")
+def _label(folder: Path) -> str:
+    return sweeps.jobs_of(sweeps.read(folder.parent), folder.parent)[HydraConfig.get().job.num].label
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -21,8 +21,6 @@ from secateur.interrupts import heeded
 from secateur.results import RunHeader, RunReport
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from secateur.console import Screen
     from secateur.ports import Sink, Tools
     from secateur.specs import RunSpec
@@ -76,8 +74,6 @@ def run_in_folder(order: Order, folder: Path) -> RunReport:
                 sink.run_finished(journal.with_rungs(report) if report.error else report)
     if fault:
         raise fault
-    if not report.error:
-        _say_where(screen.console, folder)
     return report
 
 
@@ -193,15 +189,3 @@ def objective(report: Mapping[str, Any]) -> float | None:
         return None
     figure: float = chosen["box_map50_95"] if chosen["mask_map50_95"] is None else chosen["mask_map50_95"]
     return figure
-
-
-def _say_where(console: Console, folder: Path) -> None:
-    where = os.path.relpath(folder)
-    console.print(
-        f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\n"
-        "Next     make ui                                    this run in MLflow\n"
-        '         make run ARGS="schedule.target=0.45"       prune more; what is done already is not done again\n'
-        "         .venv/bin/secateur bundle                  what ships, packed for the device\n"
-        '         make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"   your own net and pictures',
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip

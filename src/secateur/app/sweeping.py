@@ -8,7 +8,6 @@ from typing import Any
 
 import hydra
 from rich.console import Console
-from rich.text import Text
 
 from secateur import sweeps
 from secateur.app.checking import check_places, to_spec
@@ -90,16 +89,17 @@ def _to_resume(which: str, sweep: Sweep, place: Path) -> Path | None:
 
 
 def _tell(sweep: Sweep, folder: Path) -> None:
-    """The sweep's table, and what became of the jobs that are not in it."""
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    """The sweep's table, what became of the jobs that are not in it, and what to type next."""
     jobs = sweeps.jobs_of(sweep, folder)
-    console.print()
-    if finished := [job.folder for job in jobs if job.state == "finished"]:
-        console.print(comparison(find(finished)))
-    for job in jobs:
-        if job.folder not in finished:
-            console.print(Text(f"{job.label} {_ending(job)}", style="red"))
-    console.print(f"\n{sweeps.tally(jobs)}: {folder}", highlight=False, soft_wrap=True)
+    finished = [job for job in jobs if job.state == "finished"]
+    others = [job for job in jobs if job not in finished]
+    if finished:
+        console = Console(width=None if sys.stdout.isatty() else 140)
+        console.print("\n", comparison(find([job.folder for job in finished])), sep="")
+    for job in others:
+        _say(f"{job.label} {_ending(job)}")
+    resume = f"\n         the same command with {RESUME}   what is not finished" if others else ""
+    sys.stdout.write(f"\n{sweeps.tally(jobs)}\n\nNext     secateur compare {folder}   this table{resume}\n")
 
 
 def _ending(job: Job) -> str:
