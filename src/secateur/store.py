@@ -6,23 +6,35 @@ renamed when whole, under one lock a key; its files' digests are verified on eve
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import logging
+import math
 import os
 import shutil
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from filelock import FileLock
 
-from secateur.errors import BrokenOffError, StageError
+from secateur import __version__, locking
+from secateur.errors import BrokenOffError, SpecError, StageError
 from secateur.results import Artifact
+
+FORMAT = 1
+"""Of the store's folder; raised when older versions would misread it. One that says none is of format 1."""
+
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +51,30 @@ class Stored(Generic[T]):
     seconds: float
 
 
+@dataclass(frozen=True)
+class Meta:
+    """`meta.json` of an entry: what it was made of, what came of it with paths from the entry, what that took."""
+
+    identity: Any
+    outputs: Any
+    seconds: float
+
+
+class DamagedError(StageError):
+    """An entry is not what was published."""
+
+
 class Store:
-    """Results under `root/<stage>/<key>/`; safe for any number of processes on one file system."""
+    """Results under `root/<stage>/<key>/`; safe for any number of processes on one file system.
+
+    As long as it lives, nothing that it gave is removed by `housekeeping`.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self.runs = self.root / ".runs"
+        self._opening = threading.Lock()
+        self._run: locking.LiveRun | None = None
 
     def get(
         self, stage: str, identity: Any, kind: type[T], make: Callable[[Path], T], resumes: bool = False
@@ -55,36 +86,62 @@ class Store:
         key = digest_of(identity)
         entry = self.root / stage / key
         try:
-            with self._lock(key):
+            run = self._opened()
+            with locking.held(self.lock_of(key)):
+                run.relies_on(key)
                 found = self._fetch(entry, kind) or self._publish(entry, identity, kind, make, resumes)
+                _mark_used(entry)
         except OSError as error:
-            raise StageError(f"{stage}: cannot write to the store at {self.root}: {error}") from error
-        return Stored(found.outputs, key, found.reused, found.seconds)
+            if error.errno in READ_ONLY and (there := _read(entry, kind)):
+                return there
+            raise StageError(f"{stage}: cannot write to the store at {self.root}: {_with_remedy(error)}") from error
+        return found
 
-    def _lock(self, key: str) -> FileLock:
-        locks = self.root / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        return FileLock(locks / f"{key}.lock")
+    def lock_of(self, key: str) -> Path:
+        return self.root / ".locks" / f"{key}.lock"
+
+    def check_format(self) -> None:
+        """Raises SpecError where a newer secateur made the store."""
+        place = self.root / ".format"
+        try:
+            found = place.read_text().strip() or "1"  # written just before the power went
+        except FileNotFoundError:
+            return
+        if not found.isdecimal():
+            raise SpecError(f"{place} says {found[:40]!r}, which is no format; delete it if secateur made this store")
+        if int(found) > FORMAT:
+            raise SpecError(
+                f"the store at {self.root} has format {found}, and secateur {__version__} reads up to {FORMAT}: "
+                "pip install --upgrade secateur, or take another folder with outputs=…"
+            )
+
+    def _opened(self) -> locking.LiveRun:
+        with self._opening:
+            if self._run is None:
+                self.check_format()
+                (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+                self._say_format()
+                self._run = locking.LiveRun(self.runs)
+            return self._run
+
+    def _say_format(self) -> None:
+        with suppress(FileExistsError), (self.root / ".format").open("x") as file:
+            file.write(f"{FORMAT}\n")
 
     def _fetch(self, entry: Path, kind: type[T]) -> Stored[T] | None:
-        if not entry.exists():
-            return None
         try:
-            meta = msgspec.json.decode((entry / "meta.json").read_bytes())
-            outputs, seconds = _decode(meta["outputs"], kind, entry), meta["seconds"]
-            damaged = [a.path.name for a in artifacts(outputs) if digest(a.path) != a.sha256]
-        except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
-            damaged = [str(error)]
-        if damaged:
-            self._set_aside(entry, damaged[0])
+            return _read(entry, kind)
+        except DamagedError as damage:
+            self.set_aside(entry)
+            log.warning("store: %s: moved aside, made anew", damage)
             return None
-        return Stored(outputs, entry.name, reused=True, seconds=seconds)
 
-    def _set_aside(self, entry: Path, what: str) -> None:
+    def set_aside(self, entry: Path) -> None:
+        """Moves a damaged entry, whose key is locked, to where it hinders nobody."""
         aside = self.root / ".damaged" / f"{entry.parent.name}-{entry.name}-{uuid.uuid4().hex[:8]}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         entry.rename(aside)
-        log.warning("store: %s/%s is damaged (%s): moved aside, made anew", entry.parent.name, entry.name[:12], what)
+        os.utime(aside)
 
     def _publish(
         self, entry: Path, identity: Any, kind: type[T], make: Callable[[Path], T], resumes: bool
@@ -94,20 +151,126 @@ class Store:
             shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         try:
-            started = time.perf_counter()
-            outputs = make(out)
-            seconds = time.perf_counter() - started
-            plain = _encode(outputs, out)
-            meta = {"identity": canonical(identity), "outputs": plain, "seconds": seconds}
-            (out / "meta.json").write_bytes(msgspec.json.encode(meta))
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            out.rename(entry)
+            with locking.signed(self.lock_of(entry.name), f"{entry.parent.name} {entry.name[:12]}"):
+                started = time.perf_counter()
+                outputs = make(out)
+                seconds = time.perf_counter() - started
+                meta = Meta(canonical(identity), _encode(outputs, out), seconds)
+                _write_down(meta, outputs, out)
+                entry.parent.mkdir(parents=True, exist_ok=True)
+                out.rename(entry)
+                _sync_folder(entry.parent)
         except BaseException as error:
             interrupted = isinstance(error, BrokenOffError) or not isinstance(error, Exception)
             if not (interrupted and resumes):
                 shutil.rmtree(out, ignore_errors=True)
             raise
-        return Stored(_decode(plain, kind, entry), entry.name, reused=False, seconds=seconds)
+        return Stored(_decode(meta.outputs, kind, entry), entry.name, reused=False, seconds=seconds)
+
+
+def _with_remedy(error: OSError) -> str:
+    if error.errno in FULL:
+        return f"{error}; make room, for instance with secateur store gc, and start again: what is done stays done"
+    if error.errno in READ_ONLY:
+        return f"{error}; take another folder with outputs=…"
+    return str(error)
+
+
+def _read(entry: Path, kind: type[T]) -> Stored[T] | None:
+    """None where there is no entry; raises DamagedError."""
+    if not entry.exists():
+        return None
+    with _damage_told(entry):
+        meta = read_meta(entry)
+        outputs = _decode(meta.outputs, kind, entry)
+        _check(artifacts(outputs))
+    return Stored(outputs, entry.name, reused=True, seconds=meta.seconds)
+
+
+def read_meta(entry: Path) -> Meta:
+    """Raises OSError or MsgspecError where the entry has none, or not a whole one."""
+    return msgspec.json.decode((entry / "meta.json").read_bytes(), type=Meta)
+
+
+def verify(entry: Path) -> None:
+    """Raises DamagedError unless all files of an entry have their digests, whatever stage it is of."""
+    with _damage_told(entry):
+        _check(_artifacts_in(read_meta(entry).outputs, entry))
+
+
+@contextmanager
+def _damage_told(entry: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, msgspec.MsgspecError, ValueError) as error:
+        raise DamagedError(f"{entry.parent.name}/{entry.name[:12]} is damaged ({error})") from error
+
+
+def _check(expected: list[Artifact]) -> None:
+    for one in expected:
+        if digest(one.path) != one.sha256:
+            raise ValueError(one.path.name)
+
+
+def _artifacts_in(plain: Any, root: Path) -> list[Artifact]:
+    """Those of outputs as they are stored."""
+    match plain:
+        case {"path": str(path), "sha256": str(sha256), **others} if not others:
+            return [Artifact(root / path, sha256)]
+        case dict():
+            return [a for value in plain.values() for a in _artifacts_in(value, root)]
+        case list():
+            return [a for value in plain for a in _artifacts_in(value, root)]
+        case _:
+            return []
+
+
+def _write_down(meta: Meta, outputs: Any, out: Path) -> None:
+    """Ends a result: after this, renaming its folder publishes it.
+
+    A power failure must not leave a name without what it names, nor cost a training of hours: files and `meta.json`
+    are on the disk before the folder is renamed. Not so the files inside a folder that is an artifact, thousands of
+    pictures, where syncing each costs more than making it again; their digest tells if they were lost.
+    """
+    for made in artifacts(outputs):
+        if made.path.is_file():
+            _sync(made.path)
+    (out / "meta.json").write_bytes(msgspec.json.encode(meta))
+    _sync(out / "meta.json")
+    _sync_folder(out)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Where the file system knows that."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in NOT_FOR_FOLDERS:
+            raise
+
+
+def last_used(entry: Path) -> float:
+    """Seconds since 1970: when the entry was last given to a run, as its `meta.json`'s time of change."""
+    try:
+        return (entry / "meta.json").stat().st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return entry.stat().st_mtime
+
+
+def _mark_used(entry: Path) -> None:
+    """Never backwards, should the clock have jumped; a mark that cannot be set, as in a store of somebody else's, does
+    not fail the run."""
+    with suppress(OSError):
+        if last_used(entry) < time.time():
+            os.utime(entry / "meta.json")
 
 
 def artifact(path: Path) -> Artifact:
@@ -133,14 +296,48 @@ def _tree_digest(root: Path) -> str:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
+    """Bytes of a file, or of all files in a folder; links to files count for what they lead to, if that is there."""
+    if path.is_file():
+        return path.stat().st_size
+    files = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)  # noqa: PTH118 - fast
+    return sum(os.stat(file).st_size for file in files if os.path.isfile(file))  # noqa: PTH113, PTH116
 
 
 def digest_of(value: Any) -> str:
-    """sha256 of canonical JSON: sorted keys, artifacts by digest, dataclasses with their kind and VERSION."""
-    return hashlib.sha256(msgspec.json.encode(canonical(value), order="sorted")).hexdigest()
+    """sha256 of canonical JSON: sorted keys, artifacts by digest, dataclasses with their kind and VERSION.
+
+    What Python holds for equal has the same key; raises SpecError for what a key cannot tell apart.
+    """
+    # json and not msgspec: how Python writes numbers is the same in all its versions
+    plain = _keyable(canonical(value), "")
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keyable(plain: Any, at: str) -> Any:
+    """Numbers that are equal, be they written 1, 1.0 or -0.0, made alike."""
+    match plain:
+        case dict():
+            return {key: _keyable(value, f"{at}.{key}") for key, value in plain.items()}
+        case list():
+            return [_keyable(value, f"{at}[{index}]") for index, value in enumerate(plain)]
+        case float() if not math.isfinite(plain):
+            raise SpecError(f"{at.lstrip('.')} is {plain}, by which no result can be found again; give a finite number")
+        case float() if plain.is_integer():
+            return int(plain)
+        case str():
+            return _encodable(plain, at)
+        case _:
+            return plain
+
+
+def _encodable(text: str, at: str) -> str:
+    """As it is, not normalized: a stage may tell é from e with an accent, as file systems do."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SpecError(f"{at.lstrip('.')} is {text!r}, which is no UTF-8; rename it") from error
+    return text
 
 
 def canonical(value: Any) -> Any:
@@ -151,12 +348,23 @@ def canonical(value: Any) -> Any:
         content = [f for f in fields(value) if not f.metadata.get("place")]
         return {"kind": kind_of(type(value))} | {f.name: canonical(getattr(value, f.name)) for f in content}
     if isinstance(value, dict):
-        return {str(k): canonical(v) for k, v in value.items()}
+        return _canonical_dict(value)
     if isinstance(value, list | tuple):
         return [canonical(v) for v in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     raise TypeError(f"{type(value).__name__} {value!r} has no canonical form: give its digest instead")
+
+
+def _canonical_dict(value: dict[Any, Any]) -> dict[str, Any]:
+    for key in value:
+        if not isinstance(key, str | int) or isinstance(key, bool):
+            raise TypeError(f"{type(key).__name__} {key!r} as a key has no canonical form: take a str or an int")
+    # the number or text itself, as what str() makes of an enum has changed between Python's versions
+    plain = {key if isinstance(key, str) else int.__repr__(key): canonical(v) for key, v in value.items()}
+    if len(plain) != len(value):
+        raise TypeError(f"keys {', '.join(map(repr, value))} have no canonical form: two of them are written alike")
+    return plain
 
 
 def kind_of(cls: type) -> str:

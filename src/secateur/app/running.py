@@ -22,6 +22,7 @@ from secateur.results import RunHeader, RunReport
 
 if TYPE_CHECKING:
     from secateur.console import Screen
+    from secateur.journal import Journal
     from secateur.ports import Sink, Tools
     from secateur.specs import RunSpec
     from secateur.store import Store
@@ -60,7 +61,7 @@ def run_in_folder(order: Order, folder: Path) -> RunReport:
             check_places(spec)
             sinks.extend(_tracking(order, header, folder))
             _point_latest(folder, Path(order.plain["outputs"]))
-            report = journal.with_models(_run(spec, order.plain, header, screen, sinks))
+            report = _run(spec, order.plain, header, screen, journal, sinks)
         except SecateurError as error:
             report = broken("failed", str(error), header, started)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
@@ -81,12 +82,15 @@ def broken(status: Literal["failed", "killed"], line: str, header: RunHeader, st
     return RunReport(**vars(header), status=status, seconds=time.perf_counter() - started, error=line)
 
 
-def _run(spec: RunSpec, plain: dict[str, Any], header: RunHeader, screen: Screen, sinks: list[Sink]) -> RunReport:
+def _run(
+    spec: RunSpec, plain: dict[str, Any], header: RunHeader, screen: Screen, journal: Journal, sinks: list[Sink]
+) -> RunReport:
     """Wires the doors to the pipeline."""
     from secateur import pipeline
 
     tools, store = workshop(plain, screen)
-    return pipeline.run(spec, header, tools, store, sinks)
+    # while the store is there, `secateur store gc` leaves what it gave
+    return journal.with_models(pipeline.run(spec, header, tools, store, sinks))
 
 
 def workshop(plain: dict[str, Any], screen: Screen) -> tuple[Tools, Store]:
