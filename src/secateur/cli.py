@@ -15,6 +15,8 @@ import typer
 from secateur.errors import SecateurError, SpecError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from secateur.edge.coco import JsonArray
 
 OUTPUTS = Path("outputs")
@@ -26,6 +28,12 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+
+store_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(store_app, name="store", help="What the store of stage results holds; check it, and make room.")
+
+Outputs = Annotated[Path, typer.Option(help="The folder that runs write to.")]
 
 
 @app.command(
@@ -52,12 +60,10 @@ def compare(
     folders: Annotated[list[Path] | None, typer.Argument(help="Runs, sweeps, or folders of them.")] = None,
 ) -> None:
     """Set runs side by side: what each would ship, what it costs and scores."""
-    from rich.console import Console
 
     from secateur.reporting.comparison import comparison, find
 
-    width = None if sys.stdout.isatty() else 140  # a file has no edge
-    Console(width=width).print(comparison(find(folders or [OUTPUTS / "runs", OUTPUTS / "sweeps"])))
+    _console().print(comparison(find(folders or [OUTPUTS / "runs", OUTPUTS / "sweeps"])))
 
 
 @app.command()
@@ -68,7 +74,6 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Examine a model file: why is it slow, why is what it gives wrong, and what to do about it."""
-    from rich.console import Console
 
     from secateur.doctor.examine import examine
     from secateur.reporting.examination import as_text, tables
@@ -78,7 +83,7 @@ def doctor(
     if as_json:
         typer.echo(as_text(found))
     else:
-        Console(width=None if sys.stdout.isatty() else 140).print(tables(found))
+        _console().print(tables(found))
 
 
 @app.command()
@@ -109,7 +114,6 @@ def bench(
     seconds: Annotated[float, typer.Option(min=1.0, help="About how long to measure.")] = 110.0,
 ) -> None:
     """Check that a bundle's files give on this device what they should, and how fast they are."""
-    from rich.console import Console
 
     from secateur.console import bar
     from secateur.edge import device
@@ -117,7 +121,7 @@ def bench(
     from secateur.edge.sources import check_writable
     from secateur.reporting.bundle import device_tables
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = _console()
     if as_json:
         check_writable(as_json)
     with opened(bundle) as checked, bar(console, "measuring") as progress:
@@ -206,6 +210,76 @@ def ui(
     from secateur.adapters.tracking import serve
 
     raise typer.Exit(serve(uri, port))
+
+
+@store_app.command("ls")
+def list_store(
+    stage: Annotated[str | None, typer.Option(help="List the entries of this stage.")] = None,
+    outputs: Outputs = OUTPUTS,
+) -> None:
+    """What the store holds: entries, their size, and the work in them, by stage."""
+    from secateur import housekeeping
+    from secateur.reporting import store as pages
+
+    with housekeeping.opened(outputs) as store:
+        if stage:
+            _console().print(pages.entries_table(housekeeping.entries(store, stage)))
+        else:
+            _console().print(pages.totals_table(housekeeping.totals(store)))
+
+
+@store_app.command("show")
+def show_entry(
+    key: Annotated[str, typer.Argument(help="The first digits of a key, as ls or records.jsonl tell it.")],
+    outputs: Outputs = OUTPUTS,
+) -> None:
+    """What one entry is: what it was made of, what came of it, and which runs name it."""
+    from secateur import housekeeping
+    from secateur.reporting.store import details_page
+
+    with housekeeping.opened(outputs) as store:
+        _console().print(details_page(housekeeping.details(store, key, outputs)))
+
+
+@store_app.command("verify")
+def verify_store(outputs: Outputs = OUTPUTS) -> None:
+    """Compare all entries with their digests; what is damaged is moved aside, and made anew when it is needed."""
+    from secateur import housekeeping
+    from secateur.console import bar
+
+    damaged = 0
+    with housekeeping.opened(outputs) as store, bar(_console(), "verifying") as progress:
+        for line in housekeeping.verified(store, progress):
+            damaged += 1
+            typer.echo(f"secateur: {line}", err=True)
+    typer.echo(f"{damaged} damaged" if damaged else "all whole")
+    raise typer.Exit(2 if damaged else 0)
+
+
+@store_app.command("gc")
+def collect_garbage(
+    days: Annotated[float, typer.Option(min=0, help="Keep what a run has used within so many days.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    outputs: Outputs = OUTPUTS,
+) -> None:
+    """Remove what no run of the last days needs; whatever a run that is alive relies on stays."""
+    from secateur import housekeeping
+    from secateur.reporting.store import removed_table
+
+    with housekeeping.opened(outputs) as store:
+        look = housekeeping.waste if dry_run else housekeeping.collected
+        sums = housekeeping.summed(look(store, housekeeping.cutoff(days)))
+    whole = sum(sums.values(), housekeeping.Total())
+    if sums:
+        _console().print(removed_table(sums))
+    verb = "would be removed" if dry_run else "removed"
+    typer.echo(f"{whole.size_bytes / 1e6:,.1f} MB in {whole.entries} entries {verb}")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140)  # a file has no edge
 
 
 def main() -> None:
