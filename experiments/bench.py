@@ -8,6 +8,7 @@ temporary folder. Takes about the time of two quickstarts.
     python experiments/bench.py pruning    only what a prune costs
     python experiments/bench.py predicting only what is done to a net's outputs
     python experiments/bench.py int8       only how fast INT8 files are, and what calibrating them costs
+    python experiments/bench.py store      only what the store costs when it holds ten thousand results
     python experiments/bench.py latency    only whether a speed-up is the same when it is measured again: half an hour
 """
 
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from secateur.adapters.yolo.door import Yolo
+    from secateur.results import Artifact
     from secateur.specs import Timer
+    from secateur.store import Stored
 
 SECATEUR = str(Path(sys.executable).with_name("secateur"))
 PRUNES = {"channels": 5, "macs": 30, "latency": 180}
 """Units of a budget, and the seconds that planning and applying it may take."""
 IMGSZ, ROUNDS, REPEATS = 640, 6, 10
+ENTRIES, LOOKUPS = 10_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,54 @@ def _ms(step: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
+def store() -> Iterator[Goal]:
+    """Ten thousand small results: some are looked up, then all are listed, and removed."""
+    with TemporaryDirectory(prefix="secateur-bench-") as folder:
+        few, many, times = Path(folder) / "few", Path(folder) / "many", Path(folder) / "times"
+        _fill(few, ENTRIES // 100)
+        _fill(many, ENTRIES)
+        _process(sys.executable, __file__, "look_up", str(many / "store"), str(times))
+        median, p99 = map(float, times.read_text().split())
+        yield Goal(f"a lookup among {ENTRIES:,} stored results, median", median, "ms", 5)
+        yield Goal("  of a hundred the slowest", p99, "ms", 5)
+        for command, seconds in {("ls",): 10, ("verify",): 60, ("gc", "--days", "1"): 10}.items():
+            small, large = (_run("store", *command, "--outputs", str(place)) for place in (few, many))
+            yield Goal(f"  secateur store {command[0]}", large.seconds, "s", seconds)
+            yield Goal("    its memory over that for a hundredth", 1000 * (large.peak_gb - small.peak_gb), "MB", 4)
+
+
+def _fill(outputs: Path, count: int) -> None:
+    """With so many results of a week ago, as a stage makes them, but without waiting for the disk after each."""
+    stored, sync = _store(outputs / "store"), os.fsync
+    os.fsync = lambda descriptor: None
+    try:
+        for number in range(count):
+            entry = stored(number).outputs.path.parent
+            os.utime(entry / "meta.json", (time.time() - 7 * 86_400,) * 2)
+    finally:
+        os.fsync = sync
+
+
+def _store(root: Path) -> Callable[[int], Stored[Artifact]]:
+    """The result of that number, from the store."""
+    from secateur.results import Artifact
+    from secateur.store import Store, artifact
+
+    def make(out: Path) -> Artifact:
+        (out / "file").write_bytes(bytes(10_000))
+        return artifact(out / "file")
+
+    store = Store(root)
+    return lambda number: store.get("stage", ["stage", 1, {}, {"number": number}], Artifact, make)
+
+
+def look_up(root: str, out: str) -> None:
+    """In a process of its own: writes the milliseconds that lookups take, their median and 99th percentile."""
+    stored, step = _store(Path(root)), ENTRIES // LOOKUPS
+    times = [_ms(lambda number=number: stored(number)) for number in range(0, ENTRIES, step)]
+    Path(out).write_text(f"{statistics.median(times)} {statistics.quantiles(times, n=100)[-1]}")
+
+
 def quickstart() -> Iterator[Goal]:
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         command = ("run", "+study=quickstart", f"outputs={folder}")
@@ -316,9 +368,10 @@ SECTIONS = {
     "int8": int8,
     "latency": latency,
     "predicting": predicting,
+    "store": store,
     "quickstart": quickstart,
 }
-PROCESSES = {"prune": prune, "files": files, "calibrate": calibrate, "postprocess": postprocess}
+PROCESSES = {"prune": prune, "files": files, "calibrate": calibrate, "postprocess": postprocess, "look_up": look_up}
 
 
 def main(sections: list[str]) -> int:
