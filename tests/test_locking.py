@@ -30,6 +30,12 @@ locking.TELL_AFTER_SECONDS = 0.1
 with locking.held(Path(sys.argv[1])):
     print("holds")
 """
+NO_FLOCK = """
+import errno, fcntl
+def missing(*_):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+fcntl.flock = missing
+"""
 LIVES = """
 import sys
 from pathlib import Path
@@ -116,6 +122,19 @@ def test_what_that_line_says_helps(lock: Path) -> None:
         lock.unlink()
 
         assert waiter.communicate(timeout=60)[0].strip() == "holds"
+
+
+def test_on_a_file_system_without_flock_too(lock: Path) -> None:
+    lock.write_text("77\nelsewhere\n")  # as filelock there writes it
+    note(lock, "elsewhere")
+    waiter = start(NO_FLOCK + WAITS, lock)
+    assert waiter.stderr
+    told = next(said for said in waiter.stderr if said.startswith("store: "))
+
+    assert told.endswith(f"; if that host is gone for good, delete {lock}\n")
+    lock.unlink()
+    assert waiter.communicate(timeout=60)[0].strip() == "holds"
+    assert not lock.exists()
 
 
 def test_a_lock_whose_holder_was_killed_is_free(lock: Path) -> None:

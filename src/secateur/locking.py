@@ -43,7 +43,7 @@ class Holder:
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Holds the lock; while somebody else does, waits, and after a while says for whom."""
-    lock = FileLock(path)
+    lock = FileLock(path, thread_local=False)  # no thread shares it
     _acquire(lock, path)
     try:
         _take_over(path)
@@ -55,7 +55,7 @@ def held(path: Path) -> Iterator[None]:
 @contextmanager
 def held_if_free(path: Path) -> Iterator[bool]:
     """Holds the lock unless somebody else does; tells whether."""
-    lock = FileLock(path)
+    lock = FileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
