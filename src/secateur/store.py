@@ -161,8 +161,8 @@ class Store:
                 out.rename(entry)
                 _sync_folder(entry.parent)
         except BaseException as error:
-            interrupted = isinstance(error, BrokenOffError) or not isinstance(error, Exception)
-            if not (interrupted and resumes):
+            can_go_on = isinstance(error, BrokenOffError | OSError) or not isinstance(error, Exception)
+            if not (can_go_on and resumes):
                 shutil.rmtree(out, ignore_errors=True)
             raise
         return Stored(_decode(meta.outputs, kind, entry), entry.name, reused=False, seconds=seconds)

@@ -20,6 +20,7 @@ from secateur.app import sweeping
 from secateur.app.checking import check_places, to_spec
 from secateur.app.composing import as_command, composed, in_one_line, order_of, register, shipped
 from secateur.app.running import run_in_folder, workshop
+from secateur.errors import SecateurError
 
 if TYPE_CHECKING:
     from secateur.specs import RunSpec
@@ -37,7 +38,12 @@ def main(arguments: list[str]) -> int:
     @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
     def run(config: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
-        report = run_in_folder(order_of(config, HydraConfig.get()), folder)
+        try:
+            with in_one_line():
+                report = run_in_folder(order_of(config, HydraConfig.get()), folder)
+        except SecateurError as error:  # Hydra would tell it at length
+            failures.append(str(error))
+            return
         if report.error:
             failures.append(report.error)
         else:
