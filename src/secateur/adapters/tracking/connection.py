@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,10 @@ from secateur.errors import TrackingError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""With MLflow's own, a server that is gone holds each request up for minutes: about 1 s with these where nothing
+listens, 1 min where nothing answers."""
+
 
 def prepare(uri: str) -> None:
     """Creates and migrates a SQLite database; safe when many processes start at once against none."""
@@ -29,21 +34,42 @@ def prepare(uri: str) -> None:
 
 def serve(uri: str, port: int) -> int:
     """MLflow's own pages on 127.0.0.1, until they are stopped; the exit code."""
-    prepare(uri)
+    if not _takes_a_server(uri):  # of other databases the server is the only one that opens them
+        prepare(uri)
     options = {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
     command = [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
     return subprocess.run(command, check=False).returncode
 
 
 def experiment_of(client: MlflowClient, uri: str, name: str) -> str:
+    """Its id; made where it is missing."""
     with _alone(uri):
-        found = client.get_experiment_by_name(name)
-        return found.experiment_id if found else client.create_experiment(name, artifact_location=_artifacts(uri))
+        return _found(client, name) or _made(client, uri, name)
+
+
+def _found(client: MlflowClient, name: str) -> str | None:
+    experiment = client.get_experiment_by_name(name)
+    return experiment.experiment_id if experiment else None
+
+
+def _made(client: MlflowClient, uri: str, name: str) -> str:
+    try:
+        made: str = client.create_experiment(name, artifact_location=_artifacts(uri))
+    except library().exceptions.MlflowException:
+        if found := _found(client, name):  # by another client of the same server, a moment ago
+            return found
+        raise
+    return made
 
 
 def connect(uri: str) -> MlflowClient:
     """The client alone: it knows no active run, no global tracking uri and no `MLFLOW_RUN_ID`."""
     mlflow = library()
+    if _takes_a_server(uri):
+        raise TrackingError(
+            f"tracking.uri {shown(uri)} is a database, which jobs that open it at once break: start a server on it "
+            "(mlflow server --backend-store-uri …) and give its address, http://host:port"
+        )
     with _alone(uri):  # opening a database makes or migrates it
         client: MlflowClient = mlflow.MlflowClient(uri)
     return client
@@ -52,11 +78,13 @@ def connect(uri: str) -> MlflowClient:
 def library() -> ModuleType:
     """The library, silenced before it is imported: no calls home, no chatter about migrations."""
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # else a dead server holds a run up for minutes
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     import mlflow
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # what comes of its retries is told here
     return mlflow
 
 
@@ -67,7 +95,7 @@ def told_in_one_line(uri: str) -> Iterator[None]:
     try:
         yield
     except (library().exceptions.MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(f"MLflow at {uri} cannot be used: {one_line(error)}") from error
+        raise TrackingError(f"MLflow at {shown(uri)} cannot be used: {one_line(error)}") from error
 
 
 def _alone(uri: str) -> AbstractContextManager[Any]:
@@ -77,6 +105,16 @@ def _alone(uri: str) -> AbstractContextManager[Any]:
         return nullcontext()
     database.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(f"{database}.lock")
+
+
+def _takes_a_server(uri: str) -> bool:
+    """A database other than SQLite: MLflow's migrations of it break each other, and it has no folder for files."""
+    return re.match(r"(postgresql|mysql|mssql)\b", uri) is not None
+
+
+def shown(uri: str) -> str:
+    """Without a password."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def _artifacts(uri: str) -> str | None:

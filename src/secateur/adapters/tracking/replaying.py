@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from secateur.adapters.tracking.connection import connect, experiment_of, one_line, told_in_one_line
-from secateur.adapters.tracking.run import Run, drop_others, milliseconds, now, open_run, run_of
+from secateur.adapters.tracking.connection import connect, experiment_of, library, one_line, told_in_one_line
+from secateur.adapters.tracking.run import Run, milliseconds, now, open_run, run_of
 from secateur.errors import TrackingError
 from secateur.manifest import DEVICES, DeviceReport, devices_of, limited, read
 from secateur.reporting.summary import flatten
@@ -23,15 +24,27 @@ def replay(run_dir: Path, uri: str, experiment: str, tags: Mapping[str, str]) ->
     start = end - int(1000 * summary["run"]["seconds"])
     with told_in_one_line(uri):
         run = open_run(uri, experiment, summary["run"]["name"], flatten(summary["run"]["spec"]), tags, run_dir, start)
-        for record in records:
-            run.log_stage(record)
-        run.log_results(summary)
-        run.attach(run_dir)
-        for path, report in devices.items():
-            run.log_device(report, path)
-        run.close(summary["run"]["status"], end)
-        drop_others(uri, experiment, run_dir, run.id)
+        with _whole(run):
+            for record in records:
+                run.log_stage(record)
+            run.log_results(summary, end)
+            run.attach(run_dir)
+            for path, report in devices.items():
+                run.log_device(report, path)
+            run.close(summary["run"]["status"], end)
+        run.take_the_place(run_dir)
     return run.id
+
+
+@contextmanager
+def _whole(run: Run) -> Iterator[None]:
+    """Never half a run: what could not be told in full is thrown away, as far as MLflow still answers."""
+    try:
+        yield
+    except BaseException:
+        with suppress(library().exceptions.MlflowException):
+            run.throw_away()
+        raise
 
 
 def replay_device(path: Path, uri: str, experiment: str, outputs: Path) -> str:
@@ -43,9 +56,9 @@ def replay_device(path: Path, uri: str, experiment: str, outputs: Path) -> str:
     kept = _keep(report, path, folder / DEVICES / f"{report.slug}.json") if folder else None
     with told_in_one_line(uri):
         client = connect(uri)
-        found = run_of(client, experiment_of(client, uri, experiment), report.run_id, folder)
-        if found:
-            Run(client, found).log_device(report, kept or path)
+        experiment_id = experiment_of(client, uri, experiment)
+        if found := run_of(client, experiment_id, report.run_id, folder):
+            Run(client, experiment_id, found).log_device(report, kept or path)
             return found
     if kept:
         raise TrackingError(f"MLflow has no run {report.run_id}; {kept} is kept: secateur replay {folder}")
@@ -63,9 +76,12 @@ def _keep(report: DeviceReport, path: Path, target: Path) -> Path:
 
 
 def _read(run_dir: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The report, and the records, of which a run that failed at once has none."""
     try:
         summary = json.loads((run_dir / "report.json").read_text())
-        lines = (run_dir / "records.jsonl").read_text().splitlines()
+        told = run_dir / "records.jsonl"
+        lines = told.read_text().splitlines() if told.exists() else []
         return summary, [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
-        raise TrackingError(f"{run_dir} holds no finished run to replay: {one_line(error)}") from error
+        line = f"{run_dir} holds no finished run to replay: {one_line(error)}"
+        raise TrackingError(f"{line}; one that was killed goes on with the command that began it") from error

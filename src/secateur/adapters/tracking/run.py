@@ -33,11 +33,14 @@ _BATCH = 100  # the most params or tags that MLflow takes at once
 
 
 class Run:
-    """An open MLflow run; tells plain values, so that live and replayed runs cannot differ."""
+    """An open MLflow run; moments are in ms since 1970, and none is told as before the one told last, nor as before
+    `start`: a clock that is set back in between would turn curves around."""
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
+    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, start: int = 0) -> None:
         self.id = run_id
         self._client = client
+        self._experiment_id = experiment_id
+        self._latest = start
         self._rungs: set[int] = set()
         self._epochs: dict[tuple[str, int], Any] = {}
 
@@ -52,7 +55,7 @@ class Run:
     def log_stage(self, record: Mapping[str, Any]) -> None:
         seconds = {f"stage/{record['stage']}_seconds": record["seconds"]}
         finished = milliseconds(record["finished"])
-        self._log_metrics(seconds, record["rung"] or 0, finished)
+        self._log_metrics(seconds, record["rung"] or 0, self._moment(finished))
         for epoch in record["outputs"].get("curve", ()):
             self.log_epoch(record["label"], record["rung"], epoch, finished)
 
@@ -61,23 +64,25 @@ class Run:
         group = f"train/{label if rung is None else f'rung_{rung}'}"
         if self._epochs.get((group, epoch["epoch"])) != epoch["losses"]:
             losses = {f"{group}/{name}_loss": value for name, value in epoch["losses"].items()}
-            self._log_metrics(losses | {f"{group}/learning_rate": epoch["learning_rate"]}, epoch["epoch"], at)
+            self._log_metrics(
+                losses | {f"{group}/learning_rate": epoch["learning_rate"]}, epoch["epoch"], self._moment(at)
+            )
             self._epochs[group, epoch["epoch"]] = epoch["losses"]
 
-    def log_rung(self, rung: Mapping[str, Any]) -> None:
+    def log_rung(self, rung: Mapping[str, Any], at: int) -> None:
         if rung["rung"] not in self._rungs:
-            self._log_metrics(rung_metrics(rung), rung["rung"], now())
+            self._log_metrics(rung_metrics(rung), rung["rung"], self._moment(at))
             self._rungs.add(rung["rung"])
 
-    def log_results(self, summary: Mapping[str, Any]) -> None:
+    def log_results(self, summary: Mapping[str, Any], at: int) -> None:
         for rung in ladder(summary):
-            self.log_rung(rung)
+            self.log_rung(rung, at)
         for name, accuracy in summary.get("before_pruning", {}).items():
-            self._log_metrics(accuracy_metrics(f"{name}/", accuracy), 0, now())
+            self._log_metrics(accuracy_metrics(f"{name}/", accuracy), 0, self._moment(at))
         for candidate in summary["candidates"]:
-            self._log_metrics(candidate_metrics(f"candidate/{candidate['name']}", candidate), 0, now())
+            self._log_metrics(candidate_metrics(f"candidate/{candidate['name']}", candidate), 0, self._moment(at))
             if candidate["name"] == summary["selected"]:
-                self._log_metrics(candidate_metrics("final", candidate), 0, now())
+                self._log_metrics(candidate_metrics("final", candidate), 0, self._moment(at))
         self.log_tags(summary_tags(summary))
 
     def attach(self, run_dir: Path) -> None:
@@ -97,7 +102,21 @@ class Run:
             self._client.log_artifact(self.id, str(named), DEVICES)
 
     def close(self, status: str, end: int) -> None:
-        self._client.set_terminated(self.id, status.upper(), end)
+        self._client.set_terminated(self.id, status.upper(), self._moment(end))
+
+    def take_the_place(self, run_dir: Path) -> None:
+        """Moves what else MLflow has of this folder to its bin, from where it can be restored."""
+        alike = self._client.search_runs([self._experiment_id], f"tags.run_dir = {json.dumps(_folder(run_dir))}")
+        for run in alike:
+            if run.info.run_id != self.id:
+                self._client.delete_run(run.info.run_id)
+
+    def throw_away(self) -> None:
+        self._client.delete_run(self.id)
+
+    def _moment(self, at: int) -> int:
+        self._latest = max(self._latest, at)
+        return self._latest
 
     def _log_metrics(self, values: Mapping[str, float | None], step: int, at: int) -> None:
         measured = {name: float(value) for name, value in values.items() if value is not None}
@@ -112,26 +131,16 @@ def open_run(
     params: Mapping[str, Setting],
     tags: Mapping[str, str],
     run_dir: Path,
-    start: int | None = None,
+    start: int,
 ) -> Run:
     with told_in_one_line(uri):
         client = connect(uri)
-        opened = client.create_run(
-            experiment_of(client, uri, experiment), start or now(), {"run_dir": _folder(run_dir)}, name
-        )
-        run = Run(client, opened.info.run_id)
+        experiment_id = experiment_of(client, uri, experiment)
+        opened = client.create_run(experiment_id, start, {"run_dir": _folder(run_dir)}, name)
+        run = Run(client, experiment_id, opened.info.run_id, start)
         run.log_params(params)
         run.log_tags(tags)
         return run
-
-
-def drop_others(uri: str, experiment: str, run_dir: Path, kept: str) -> None:
-    """Moves what else MLflow has of this folder to its bin, from where it can be restored."""
-    client = connect(uri)
-    experiment_id = experiment_of(client, uri, experiment)
-    for run in client.search_runs([experiment_id], f"tags.run_dir = {json.dumps(_folder(run_dir))}"):
-        if run.info.run_id != kept:
-            client.delete_run(run.info.run_id)
 
 
 def run_of(client: MlflowClient, experiment_id: str, run_id: str, folder: Path | None) -> str | None:
