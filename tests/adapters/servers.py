@@ -22,11 +22,11 @@ STARTS_WITHIN = 120
 
 
 @contextmanager
-def mlflow_server(database: str, folder: Path, port: int, workers: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+def mlflow_server(database: str, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """`mlflow server` on a database, its files in the folder, ready to be asked; with all its processes gone at the
     end."""
     options = {"backend-store-uri": database, "artifacts-destination": folder / "files", "port": port}
-    options |= {"host": "127.0.0.1", "workers": workers}
+    options |= {"host": "127.0.0.1", "workers": 1}
     command = [sys.executable, "-m", "mlflow", "server", *(f"--{name}={value}" for name, value in options.items())]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "server.log").open("ab") as log:

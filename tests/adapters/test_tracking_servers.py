@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def on_postgres(tmp_path: Path) -> Iterator[str]:
     port = free_port()
-    with postgres() as database, mlflow_server(database, tmp_path, port, workers=2):
+    with postgres() as database, mlflow_server(database, tmp_path, port):
         yield f"http://127.0.0.1:{port}"
 
 

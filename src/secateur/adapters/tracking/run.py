@@ -63,10 +63,9 @@ class Run:
         """`train/rung_1/classes_loss`, the epoch is the step; once, unless another attempt had other losses."""
         group = f"train/{label if rung is None else f'rung_{rung}'}"
         if self._epochs.get((group, epoch["epoch"])) != epoch["losses"]:
-            losses = {f"{group}/{name}_loss": value for name, value in epoch["losses"].items()}
-            self._log_metrics(
-                losses | {f"{group}/learning_rate": epoch["learning_rate"]}, epoch["epoch"], self._moment(at)
-            )
+            told = {f"{group}/{name}_loss": value for name, value in epoch["losses"].items()}
+            told[f"{group}/learning_rate"] = epoch["learning_rate"]
+            self._log_metrics(told, epoch["epoch"], self._moment(at))
             self._epochs[group, epoch["epoch"]] = epoch["losses"]
 
     def log_rung(self, rung: Mapping[str, Any], at: int) -> None:
