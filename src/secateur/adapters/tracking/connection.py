@@ -43,7 +43,7 @@ def serve(uri: str, port: int) -> int:
 
 def experiment_of(client: MlflowClient, uri: str, name: str) -> str:
     """Its id; made where it is missing."""
-    with _alone(uri):
+    with alone(uri):
         return _found(client, name) or _made(client, uri, name)
 
 
@@ -70,7 +70,7 @@ def connect(uri: str) -> MlflowClient:
             f"tracking.uri {shown(uri)} is a database, which jobs that open it at once break: start a server on it "
             "(mlflow server --backend-store-uri …) and give its address, http://host:port"
         )
-    with _alone(uri):  # opening a database makes or migrates it
+    with alone(uri):  # opening a database makes or migrates it
         client: MlflowClient = mlflow.MlflowClient(uri)
     return client
 
@@ -90,21 +90,24 @@ def library() -> ModuleType:
 
 @contextmanager
 def told_in_one_line(uri: str) -> Iterator[None]:
+    """What is done meanwhile is done alone; what fails is a TrackingError."""
     from sqlalchemy.exc import SQLAlchemyError  # MLflow lets those of opening a database through
 
     try:
-        yield
+        with alone(uri):
+            yield
     except (library().exceptions.MlflowException, SQLAlchemyError, OSError) as error:
         raise TrackingError(f"MLflow at {shown(uri)} cannot be used: {one_line(error)}") from error
 
 
-def _alone(uri: str) -> AbstractContextManager[Any]:
-    """Holds the lock beside a SQLite database: MLflow's first migration breaks when two processes make it."""
+def alone(uri: str) -> AbstractContextManager[Any]:
+    """Holds the lock beside a SQLite database, which may be held already: MLflow's first migration breaks when two
+    processes make it, and of many that write at once some wait longer than SQLite's 20 s, and fail."""
     database = _database(uri)
     if database is None:
         return nullcontext()
     database.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{database}.lock")
+    return FileLock(f"{database}.lock", is_singleton=True)
 
 
 def _takes_a_server(uri: str) -> bool:

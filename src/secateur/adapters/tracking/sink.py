@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.adapters.tracking.connection import one_line, shown, told_in_one_line
+from secateur.adapters.tracking.connection import alone, one_line, shown, told_in_one_line
 from secateur.adapters.tracking.replaying import replay
 from secateur.adapters.tracking.run import now, open_run
 from secateur.reporting.summary import Setting, report_dict, rung_dict
@@ -45,7 +45,7 @@ class MlflowSink:
         self._run = open_run(uri, experiment, run_name, params, tags, run_dir, now())
         with told_in_one_line(uri):
             self._run.take_the_place(run_dir)
-        self._run_dir = run_dir
+        self._uri, self._run_dir = uri, run_dir
         self._replay = partial(replay, run_dir, uri, experiment, tags)
         command = ["secateur", "replay", str(run_dir), "--uri", shown(uri), "--experiment", experiment]
         self._by_hand = shlex.join(command)
@@ -81,7 +81,8 @@ class MlflowSink:
         if time.monotonic() < self._quiet_until:
             return
         try:
-            log(*values)
+            with alone(self._uri):
+                log(*values)
         except Exception as error:  # noqa: BLE001 - no server, disk or driver may cost hours of work
             if not self._missed:
                 _log.warning("MLflow did not take a result (%s); the run goes on, its end tries again", one_line(error))
