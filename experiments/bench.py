@@ -9,6 +9,7 @@ temporary folder. Takes about the time of two quickstarts.
     python experiments/bench.py predicting only what is done to a net's outputs
     python experiments/bench.py int8       only how fast INT8 files are, and what calibrating them costs
     python experiments/bench.py store      only what the store costs when it holds ten thousand results
+    python experiments/bench.py tracking   only many runs in MLflow: 16 that start cold at once, and 1,000
     python experiments/bench.py latency    only whether a speed-up is the same when it is measured again: half an hour
 """
 
@@ -44,6 +45,7 @@ PRUNES = {"channels": 5, "macs": 30, "latency": 180}
 """Units of a budget, and the seconds that planning and applying it may take."""
 IMGSZ, ROUNDS, REPEATS = 640, 6, 10
 ENTRIES, LOOKUPS = 10_000, 1_000
+COLD, COLD_REPEATS = 16, 5
 
 
 @dataclass(frozen=True)
@@ -315,6 +317,61 @@ def look_up(root: str, out: str) -> None:
     Path(out).write_text(f"{statistics.median(times)} {statistics.quantiles(times, n=100)[-1]}")
 
 
+def tracking() -> Iterator[Goal]:
+    """Many runs in MLflow's SQLite; the runs are those of the tests."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    lost, slowest = 0, 0.0
+    for _ in range(COLD_REPEATS):
+        with TemporaryDirectory(prefix="secateur-bench-") as folder:
+            more, seconds = _cold(Path(folder))
+            lost, slowest = lost + more, max(slowest, seconds)
+    yield Goal(f"values lost by {COLD} jobs that start cold at once, {COLD_REPEATS} times", lost, "", 0)
+    yield Goal("  the slowest time, 100 epochs each", slowest, "s", 120)
+    with TemporaryDirectory(prefix="secateur-bench-") as folder:
+        yield from _thousand(Path(folder))
+
+
+def _cold(folder: Path) -> tuple[int, float]:
+    """Values lost, and seconds, importing mlflow and making the database included."""
+    from tests.example_tracking import lost, start_cold
+
+    uri, started = f"sqlite:///{folder / 'mlflow.db'}", time.perf_counter()
+    if said := start_cold(uri, folder, COLD, epochs=100):
+        sys.exit(said)
+    seconds = time.perf_counter() - started
+    return lost(uri, COLD, epochs=100), seconds
+
+
+def _thousand(folder: Path) -> Iterator[Goal]:
+    from tests.example_report import finished
+    from tests.example_tracking import open_sink, write_folder
+
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    for number in range(1000):
+        write_folder(folder / "runs" / str(number), finished())
+    _track_copies(uri, folder / "runs")
+    yield Goal("compare 1,000 runs", _run("compare", str(folder / "runs")).seconds, "s", 5)
+    opened = _ms(lambda: open_sink(uri, folder / "runs" / "7", finished()))
+    yield Goal("start a run beside 1,000 in MLflow", opened / 1000, "s", 1)
+
+
+def _track_copies(uri: str, folders: Path) -> None:
+    """A run in MLflow for each folder, with what the first one's has."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    from secateur.adapters.tracking import replay
+    from tests.example_tracking import client
+
+    known = client(uri)
+    first = known.get_run(replay(folders / "0", uri, "trials", {}))
+    metrics = [Metric(name, value, 0, 0) for name, value in first.data.metrics.items()]
+    params = [Param(name, value) for name, value in first.data.params.items()]
+    for folder in folders.iterdir():
+        run = known.create_run(first.info.experiment_id, tags={"run_dir": folder.as_posix()})
+        tags = [RunTag(name, value) for name, value in first.data.tags.items() if name != "run_dir"]
+        known.log_batch(run.info.run_id, metrics, params, tags)
+
+
 def quickstart() -> Iterator[Goal]:
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         command = ("run", "+study=quickstart", f"outputs={folder}")
@@ -369,6 +426,7 @@ SECTIONS = {
     "latency": latency,
     "predicting": predicting,
     "store": store,
+    "tracking": tracking,
     "quickstart": quickstart,
 }
 PROCESSES = {"prune": prune, "files": files, "calibrate": calibrate, "postprocess": postprocess, "look_up": look_up}

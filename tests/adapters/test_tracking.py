@@ -1,81 +1,31 @@
+import itertools
 import json
 import logging
-import multiprocessing
-import os
-import subprocess
-import sys
+import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from multiprocessing.synchronize import Barrier
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from secateur.adapters.tracking import MlflowSink, prepare, replay, replay_device
+from secateur.adapters.tracking import replay, replay_device
 from secateur.errors import ExportError, TrackingError
 from secateur.manifest import Check, DeviceReport, OnDevice
-from secateur.reporting.summary import flatten, report_dict
-from secateur.results import Epoch, RunReport, StageRecord
 from tests.example_report import detector, failed, finished, on_the_way
 from tests.example_run import ID, device_report
-
-ROOT = Path(__file__).parents[2]
-TAGS = {"study": "speed", "sweep": "night"}
-
-
-def records() -> list[StageRecord]:
-    moments = ("2026-11-22T16:00:10+00:00", "2026-11-22T16:01:00+00:00", "2026-11-22T16:12:34+00:00")
-    stages = (("baseline", None, 10.0), ("finetune", 1, 50.0), ("finetune", 2, 60.5))
-    curves = ([epoch(1, 0.9), epoch(2, 0.7)], [epoch(1, 0.4)], [])
-    return [
-        StageRecord(stage, 1, {}, "key", stage, rung, False, seconds, seconds, moment, {}, {"curve": curve})
-        for (stage, rung, seconds), moment, curve in zip(stages, moments, curves, strict=True)
-    ]
-
-
-def epoch(number: int, loss: float) -> dict[str, Any]:
-    return asdict(Epoch(number, 2, {"boxes": loss}, 0.01, 1.0))
-
-
-def write_folder(run_dir: Path, report: RunReport) -> None:
-    run_dir.mkdir(exist_ok=True)
-    (run_dir / "report.json").write_text(json.dumps(report_dict(report, run_dir)))
-    (run_dir / "report.html").write_text("<p>")
-    (run_dir / "records.jsonl").write_text("".join(json.dumps(asdict(record)) + "\n" for record in records()))
-
-
-def open_sink(uri: str, run_dir: Path, report: RunReport) -> MlflowSink:
-    return MlflowSink(uri, "trials", report.name, flatten(report.spec), TAGS, run_dir)
-
-
-def log_live(uri: str, run_dir: Path, report: RunReport) -> str:
-    sink = open_sink(uri, run_dir, report)
-    for record in records():
-        for told in record.outputs["curve"][:1]:  # the second one is known from the record only
-            sink.epoch_finished(record.label, record.rung, Epoch(**told))
-        sink.stage_finished(record)
-    for rung in report.rungs[:2]:
-        sink.rung_finished(rung)
-    sink.run_finished(report)
-    return sink.run_id
-
-
-def client(uri: str) -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(uri)
-
-
-def history(uri: str, run_id: str, metric: str) -> list[tuple[int, float]]:
-    return sorted((entry.step, entry.value) for entry in client(uri).get_metric_history(run_id, metric))
-
-
-def everything(uri: str, run_id: str) -> dict[str, Any]:
-    data = client(uri).get_run(run_id).data
-    metrics = {name: history(uri, run_id, name) for name in data.metrics}
-    return {"params": data.params, "tags": data.tags, "metrics": metrics}
+from tests.example_tracking import (
+    TAGS,
+    client,
+    everything,
+    history,
+    log_live,
+    lost,
+    open_sink,
+    records,
+    start_cold,
+    write_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -234,11 +184,123 @@ def test_a_run_outlives_the_loss_of_its_tracking(uri: str, tmp_path: Path, caplo
     client(uri).delete_run(sink.run_id)
 
     with caplog.at_level(logging.WARNING, logger="secateur"):
-        sink.rung_finished(finished().rungs[0])
+        for rung in finished().rungs:
+            sink.rung_finished(rung)
+        sink.run_finished(finished())  # the folder is empty: nothing can be brought in from it
+
+    first, last = caplog.messages
+    assert "did not take a result" in first
+    assert f"its records hold it: secateur replay {tmp_path} --uri {uri} --experiment trials" in last
+    assert "\n" not in first + last
+
+
+def test_what_mlflow_did_not_take_is_brought_in_when_the_run_ends(
+    uri: str, live: tuple[Path, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path / "demo", finished())
+    sink = open_sink(uri, tmp_path / "demo", finished())
+    client(uri).delete_run(sink.run_id)
+
+    with caplog.at_level(logging.WARNING, logger="secateur"):
+        for record in records():
+            sink.stage_finished(record)
         sink.run_finished(finished())
 
-    assert len(caplog.messages) == 3
-    assert all("the records hold it" in line and "\n" not in line for line in caplog.messages)
+    assert len(caplog.messages) == 1
+    assert everything(uri, sink.run_id)["metrics"] == everything(uri, live[1])["metrics"]
+    assert client(uri).get_run(sink.run_id).info.status == "FINISHED"
+
+
+def test_a_run_in_the_folder_of_one_that_was_killed_takes_its_place(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", finished())
+    broken_off = open_sink(uri, tmp_path / "demo", finished()).run_id
+
+    again = log_live(uri, tmp_path / "demo", finished())
+
+    assert client(uri).get_run(broken_off).info.lifecycle_stage == "deleted"
+    assert client(uri).get_run(again).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("status", ["finished", "failed", "killed"])
+def test_mlflow_knows_how_a_run_ended(status: str, uri: str, tmp_path: Path) -> None:
+    report = replace(finished(), status=status)
+    write_folder(tmp_path / "demo", report)
+
+    live = log_live(uri, tmp_path / "demo", report)
+    assert client(uri).get_run(live).info.status == status.upper()
+    replayed = replay(tmp_path / "demo", uri, "trials", {})
+    assert client(uri).get_run(replayed).info.status == status.upper()
+
+
+def test_a_run_that_failed_in_its_first_stage_can_be_replayed(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", failed())
+    (tmp_path / "demo" / "records.jsonl").unlink()
+
+    run = client(uri).get_run(replay(tmp_path / "demo", uri, "trials", {}))
+
+    assert run.info.status == "FAILED"
+
+
+def test_what_cannot_be_replayed_whole_leaves_what_mlflow_had(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", finished())
+    before = log_live(uri, tmp_path / "demo", finished())
+    told = json.loads((tmp_path / "demo" / "report.json").read_text())
+    told["candidates"][0]["name"] = "no/../name of a metric"
+    (tmp_path / "demo" / "report.json").write_text(json.dumps(told))
+
+    with pytest.raises(TrackingError, match="cannot be used"):
+        replay(tmp_path / "demo", uri, "trials", {})
+
+    assert runs_of(uri, tmp_path / "demo") == [before]
+
+
+def runs_of(uri: str, run_dir: Path) -> list[str]:
+    experiment = client(uri).get_experiment_by_name("trials").experiment_id
+    runs = client(uri).search_runs([experiment], f"tags.run_dir = '{run_dir}'")
+    return [run.info.run_id for run in runs]
+
+
+@pytest.fixture
+def clock_that_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute, whenever it is looked at."""
+    seconds = itertools.count(1795363200, -60)
+    monkeypatch.setattr("secateur.adapters.tracking.run.time.time", lambda: float(next(seconds)))
+
+
+@pytest.mark.usefixtures("clock_that_goes_back")
+def test_a_clock_that_is_set_back_turns_no_curve_around(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", finished(), epochs=5)
+
+    run_id = log_live(uri, tmp_path / "demo", finished(), epochs=5)
+
+    assert told_in_order(uri, run_id, "train/baseline/boxes_loss")
+    assert told_in_order(uri, run_id, "rung/macs_g")
+
+
+def test_records_of_a_clock_that_was_set_back_can_be_replayed(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", finished())
+    lines = (tmp_path / "demo" / "records.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1]) | {"finished": "2026-11-22T12:00:00+00:00"}
+    (tmp_path / "demo" / "records.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]))
+
+    run_id = replay(tmp_path / "demo", uri, "trials", {})
+
+    assert told_in_order(uri, run_id, "stage/finetune_seconds")
+    assert history(uri, run_id, "stage/finetune_seconds") == [(1, 50.0), (2, 60.5)]
+
+
+def told_in_order(uri: str, run_id: str, metric: str) -> bool:
+    """Later steps at later moments, all while the run went on; MLflow takes the last step's value for the newest."""
+    run = client(uri).get_run(run_id)
+    points = sorted(client(uri).get_metric_history(run_id, metric), key=lambda point: point.step)
+    moments = [run.info.start_time, *(point.timestamp for point in points), run.info.end_time]
+    return moments == sorted(moments) and run.data.metrics[metric] == points[-1].value
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2", "mysql+pymysql"])
+def test_a_database_that_takes_a_server_is_refused(scheme: str, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=rf"^tracking.uri {re.escape(scheme)}://host/runs is a database.*server"):
+        open_sink(f"{scheme}://ann:secret@host/runs", tmp_path, finished())
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:///file/mlflow.db", "sqlite:///file", "foo://bar"])
@@ -262,46 +324,14 @@ def test_a_run_id_in_the_environment_does_no_harm(
     assert history(uri, live[1], "final/speedup") == [(0, 2.73)]
 
 
+@pytest.mark.slow
 def test_processes_that_start_cold_at_once_lose_nothing(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
 
-    job = subprocess.run(
-        [sys.executable, "-m", "tests.adapters.test_tracking", uri, tmp_path],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    said = start_cold(uri, tmp_path, jobs=16)
 
-    assert (job.returncode, job.stdout, job.stderr) == (0, "", "")
-    runs = client(uri).search_runs([client(uri).get_experiment_by_name("trials").experiment_id])
-    assert [run.data.metrics["final/speedup"] for run in runs] == [2.73] * 4
-    assert all(history(uri, run.info.run_id, "rung/macs_g")[-1] == (3, 2.544) for run in runs)
-
-
-def start_four(uri: str, folder: Path) -> None:
-    """Four processes, let loose at the same moment; forked, as importing mlflow four times takes long."""
-    forks = multiprocessing.get_context("fork")
-    gate = forks.Barrier(4)
-    jobs = [forks.Process(target=start_one, args=(gate, uri, folder / str(number))) for number in range(4)]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join()
-    sys.exit(sum(job.exitcode != 0 for job in jobs))
-
-
-def start_one(gate: Barrier, uri: str, run_dir: Path) -> None:
-    write_folder(run_dir, finished())
-    gate.wait()
-    prepare(uri)
-    log_live(uri, run_dir, finished())
-
-
-if __name__ == "__main__":
-    import mlflow  # noqa: F401
-
-    start_four(sys.argv[1], Path(sys.argv[2]))
+    assert said == ""
+    assert lost(uri, jobs=16) == 0
 
 
 # ---- what devices found out ----------------------------------------------------------------------

@@ -1,0 +1,86 @@
+"""What MLflow calls the values of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from secateur.manifest import OnDevice
+from secateur.reporting.summary import Setting, flatten
+
+
+def ladder(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rungs, with the baseline as rung 0."""
+    baseline = summary["baseline"]
+    if baseline is None:
+        return list(summary["rungs"])
+    return [{"rung": 0, **baseline, "pruned": baseline, "tuned": baseline}, *summary["rungs"]]
+
+
+def rung_metrics(rung: Mapping[str, Any]) -> dict[str, float | None]:
+    return {
+        **_footprint_metrics("rung", rung),
+        **accuracy_metrics("rung/", rung["tuned"]),
+        **accuracy_metrics("rung/pruned_", rung["pruned"]),
+    }
+
+
+def candidate_metrics(group: str, candidate: Mapping[str, Any]) -> dict[str, float | None]:
+    return {
+        **_footprint_metrics(group, candidate),
+        **accuracy_metrics(f"{group}/", candidate),
+        **_change_metrics(f"{group}/box_map50_95_change", candidate.get("box_map50_95_change")),
+        **_change_metrics(f"{group}/mask_map50_95_change", candidate.get("mask_map50_95_change")),
+        f"{group}/size_mb": candidate["size_bytes"] / 1e6,
+        **_latency_metrics(group, candidate["latency_ms"], candidate.get("end_to_end_ms"), candidate),
+    }
+
+
+def device_metrics(group: str, found: OnDevice) -> dict[str, float | None]:
+    """Of a file that failed its self-test there is no latency."""
+    worst = max((value for value in found.check.deviations.values() if value is not None), default=None)
+    tested = {f"{group}/self_test_deviation": worst, f"{group}/self_test_passed": float(found.check.fault is None)}
+    if found.latency is None:
+        return tested
+    timed = asdict(found.latency)
+    return tested | _latency_metrics(group, timed["ms"], (timed["end_to_end"] or {}).get("ms"), timed)
+
+
+def _latency_metrics(
+    group: str, ms: Mapping[str, float], whole_ms: Mapping[str, float] | None, told: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """What older reports do not tell is None."""
+    return {
+        f"{group}/latency_ms_p50": ms["p50"],
+        f"{group}/latency_ms_p95": ms["p95"],
+        f"{group}/speedup": told["speedup"]["median"],
+        f"{group}/speedup_low": told["speedup"]["low"],
+        f"{group}/speedup_high": told["speedup"]["high"],
+        **{f"{group}/{name}": told.get(name) for name in ("images_per_second", "load_seconds", "peak_memory_mb")},
+        f"{group}/end_to_end_ms_p50": (whole_ms or {}).get("p50"),
+    }
+
+
+def _footprint_metrics(group: str, values: Mapping[str, Any]) -> dict[str, float | None]:
+    return {f"{group}/params_m": values["params"] / 1e6, f"{group}/macs_g": values["macs"] / 1e9}
+
+
+def accuracy_metrics(prefix: str, values: Mapping[str, Any]) -> dict[str, float | None]:
+    return {f"{prefix}{name}": values[name] for name in ("box_map50_95", "mask_map50_95")}
+
+
+def _change_metrics(name: str, found: Mapping[str, float] | None) -> dict[str, float | None]:
+    """None for the unpruned FP32, and in reports that are older than this."""
+    return {name: found["observed"], f"{name}_low": found["low"], f"{name}_high": found["high"]} if found else {}
+
+
+def summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:
+    """What the run's page shows on top, and what runs can be told apart by."""
+    run = summary["run"]
+    told = {name: run[name] for name in ("command", "git", "error")} | {
+        name: summary[name] for name in ("selected", "why")
+    }
+    nested = {"versions": run["versions"], "dataset": summary["dataset"] or {}, "device": summary["device"] or {}}
+    tags = told | flatten(nested) | {"mlflow.note.content": summary["headline"]}
+    return {name: value for name, value in tags.items() if value is not None}

@@ -1,0 +1,169 @@
+"""A run in MLflow: it takes plain values, so that live and replayed runs cannot differ."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from secateur.adapters.tracking.connection import connect, experiment_of, library, told_in_one_line
+from secateur.adapters.tracking.metrics import (
+    accuracy_metrics,
+    candidate_metrics,
+    device_metrics,
+    ladder,
+    rung_metrics,
+    summary_tags,
+)
+from secateur.manifest import DEVICES, DeviceReport
+from secateur.reporting.summary import Setting, typed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FILES = ("report.json", "report.html", "records.jsonl", "config")
+"""What of a run's folder goes along; the models stay where they are."""
+
+_BATCH = 100  # the most params or tags that MLflow takes at once
+
+
+class Run:
+    """An open MLflow run; moments are in ms since 1970, and none is told as before the one told last, nor as before
+    `start`: a clock that is set back in between would turn curves around."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, start: int = 0) -> None:
+        self.id = run_id
+        self._client = client
+        self._experiment_id = experiment_id
+        self._latest = start
+        self._rungs: set[int] = set()
+        self._epochs: dict[tuple[str, int], Any] = {}
+
+    def log_params(self, params: Mapping[str, Setting]) -> None:
+        for part in _batches([library().entities.Param(name, typed(value)) for name, value in params.items()]):
+            self._client.log_batch(self.id, params=part)
+
+    def log_tags(self, tags: Mapping[str, Setting]) -> None:
+        for part in _batches([library().entities.RunTag(name, typed(value)) for name, value in tags.items()]):
+            self._client.log_batch(self.id, tags=part)
+
+    def log_stage(self, record: Mapping[str, Any]) -> None:
+        seconds = {f"stage/{record['stage']}_seconds": record["seconds"]}
+        finished = milliseconds(record["finished"])
+        self._log_metrics(seconds, record["rung"] or 0, self._moment(finished))
+        for epoch in record["outputs"].get("curve", ()):
+            self.log_epoch(record["label"], record["rung"], epoch, finished)
+
+    def log_epoch(self, label: str, rung: int | None, epoch: Mapping[str, Any], at: int) -> None:
+        """`train/rung_1/classes_loss`, the epoch is the step; once, unless another attempt had other losses."""
+        group = f"train/{label if rung is None else f'rung_{rung}'}"
+        if self._epochs.get((group, epoch["epoch"])) != epoch["losses"]:
+            told = {f"{group}/{name}_loss": value for name, value in epoch["losses"].items()}
+            told[f"{group}/learning_rate"] = epoch["learning_rate"]
+            self._log_metrics(told, epoch["epoch"], self._moment(at))
+            self._epochs[group, epoch["epoch"]] = epoch["losses"]
+
+    def log_rung(self, rung: Mapping[str, Any], at: int) -> None:
+        if rung["rung"] not in self._rungs:
+            self._log_metrics(rung_metrics(rung), rung["rung"], self._moment(at))
+            self._rungs.add(rung["rung"])
+
+    def log_results(self, summary: Mapping[str, Any], at: int) -> None:
+        for rung in ladder(summary):
+            self.log_rung(rung, at)
+        for name, accuracy in summary.get("before_pruning", {}).items():
+            self._log_metrics(accuracy_metrics(f"{name}/", accuracy), 0, self._moment(at))
+        for candidate in summary["candidates"]:
+            self._log_metrics(candidate_metrics(f"candidate/{candidate['name']}", candidate), 0, self._moment(at))
+            if candidate["name"] == summary["selected"]:
+                self._log_metrics(candidate_metrics("final", candidate), 0, self._moment(at))
+        self.log_tags(summary_tags(summary))
+
+    def attach(self, run_dir: Path) -> None:
+        for path in (run_dir / name for name in FILES):
+            if path.is_dir():
+                self._client.log_artifacts(self.id, str(path), path.name)
+            elif path.exists():
+                self._client.log_artifact(self.id, str(path))
+
+    def log_device(self, report: DeviceReport, path: Path) -> None:
+        """`device/<which>/<file>/…`, as of when it was measured: MLflow keeps the same value of one moment once."""
+        at = milliseconds(report.created)
+        for name, found in report.models.items():
+            self._log_metrics(device_metrics(f"device/{report.slug}/{name}", found), 0, at)
+        with TemporaryDirectory(prefix="secateur-") as folder:
+            named = shutil.copyfile(path, Path(folder) / f"{report.slug}.json")
+            self._client.log_artifact(self.id, str(named), DEVICES)
+
+    def close(self, status: str, end: int) -> None:
+        self._client.set_terminated(self.id, status.upper(), self._moment(end))
+
+    def take_the_place(self, run_dir: Path) -> None:
+        """Moves what else MLflow has of this folder to its bin, from where it can be restored."""
+        alike = self._client.search_runs([self._experiment_id], f"tags.run_dir = {json.dumps(_folder(run_dir))}")
+        for run in alike:
+            if run.info.run_id != self.id:
+                self._client.delete_run(run.info.run_id)
+
+    def throw_away(self) -> None:
+        self._client.delete_run(self.id)
+
+    def _moment(self, at: int) -> int:
+        self._latest = max(self._latest, at)
+        return self._latest
+
+    def _log_metrics(self, values: Mapping[str, float | None], step: int, at: int) -> None:
+        measured = {name: float(value) for name, value in values.items() if value is not None}
+        metrics = [library().entities.Metric(name, value, at, step) for name, value in measured.items()]
+        self._client.log_batch(self.id, metrics=metrics)
+
+
+def open_run(
+    uri: str,
+    experiment: str,
+    name: str,
+    params: Mapping[str, Setting],
+    tags: Mapping[str, str],
+    run_dir: Path,
+    start: int,
+) -> Run:
+    with told_in_one_line(uri):
+        client = connect(uri)
+        experiment_id = experiment_of(client, uri, experiment)
+        opened = client.create_run(experiment_id, start, {"run_dir": _folder(run_dir)}, name)
+        run = Run(client, experiment_id, opened.info.run_id, start)
+        run.log_params(params)
+        run.log_tags(tags)
+        return run
+
+
+def run_of(client: MlflowClient, experiment_id: str, run_id: str, folder: Path | None) -> str | None:
+    """The MLflow run whose folder is this one, or where it is not known, is called so."""
+    name = f"/{run_id}"
+    alike = client.search_runs([experiment_id], f"tags.run_dir LIKE {json.dumps(f'%{name}')}")
+    places = {run.data.tags["run_dir"]: run.info.run_id for run in reversed(alike)}  # the newest of a place last
+    if folder and _folder(folder) in places:
+        return places[_folder(folder)]
+    # in the pattern above an underscore stands for any letter
+    return next((found for place, found in reversed(places.items()) if place.endswith(name)), None)
+
+
+def _batches(entries: list[Any]) -> Iterator[list[Any]]:
+    return (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))
+
+
+def _folder(run_dir: Path) -> str:
+    return run_dir.absolute().as_posix()
+
+
+def milliseconds(moment: str) -> int:
+    return int(1000 * datetime.fromisoformat(moment).timestamp())
+
+
+def now() -> int:
+    return int(1000 * time.time())

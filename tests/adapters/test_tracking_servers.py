@@ -1,0 +1,137 @@
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secateur.adapters.tracking import MlflowSink, replay
+from tests.adapters.servers import free_port, kill, mlflow_server, postgres
+from tests.example_report import finished
+from tests.example_tracking import (
+    TAGS,
+    client,
+    everything,
+    log_live,
+    lost,
+    open_sink,
+    records,
+    start_cold,
+    write_folder,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def on_postgres(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    with postgres() as database, mlflow_server(database, tmp_path, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_processes_that_start_cold_at_once_against_a_server_on_postgresql_lose_nothing(
+    on_postgres: str, tmp_path: Path
+) -> None:
+    said = start_cold(on_postgres, tmp_path, jobs=16)
+
+    assert said == ""
+    assert lost(on_postgres, jobs=16) == 0
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Two runs whose server is killed when they have begun: one ends while it is gone, one when it is back."""
+
+    during: list[str]
+    """What was said of the run that ended meanwhile."""
+    seconds: float
+    """What its sink took from then on."""
+    after: list[str]
+    """What was said of the other one."""
+    caught_up: dict[str, Any]
+    replayed: dict[str, Any]
+    replayed_again: dict[str, Any]
+    undisturbed: dict[str, Any]
+    """What MLflow has in the end of those two, and of one that nothing disturbed."""
+    folders: list[str]
+    """Of all the runs that MLflow shows in the end."""
+
+
+@pytest.fixture(scope="module")
+def outage(tmp_path_factory: pytest.TempPathFactory) -> Outage:
+    place, port = tmp_path_factory.mktemp("outage"), free_port()
+    database, uri = f"sqlite:///{place / 'server.db'}", f"http://127.0.0.1:{port}"
+    ended, going_on, undisturbed = places = [place / name for name in ("ended", "going_on", "undisturbed")]
+    for run_dir in places:
+        write_folder(run_dir, finished(), epochs=30)
+    with mlflow_server(database, place, port) as server:
+        sinks = [open_sink(uri, run_dir, finished()) for run_dir in (ended, going_on)]
+        sinks[0].stage_finished(records(30)[0])
+        kill(server)
+        started = time.perf_counter()
+        with said() as during:
+            go_on(sinks[0])
+        seconds = time.perf_counter() - started
+        with said() as after:
+            sinks[1].stage_finished(records(30)[0])
+    with mlflow_server(database, place, port):
+        with said() as still:
+            go_on(sinks[1])
+        caught_up = everything(uri, sinks[1].run_id)
+        replayed = everything(uri, replay(ended, uri, "trials", TAGS))
+        replayed_again = everything(uri, replay(ended, uri, "trials", TAGS))
+        plain = everything(uri, log_live(uri, undisturbed, finished(), epochs=30))
+        experiment = client(uri).get_experiment_by_name("trials").experiment_id
+        folders = [Path(run.data.tags["run_dir"]).name for run in client(uri).search_runs([experiment])]
+    return Outage(during, seconds, after + still, caught_up, replayed, replayed_again, plain, sorted(folders))
+
+
+def go_on(sink: MlflowSink) -> None:
+    """The rest of a run."""
+    for record in records(30)[1:]:
+        sink.stage_finished(record)
+    for rung in finished().rungs:
+        sink.rung_finished(rung)
+    sink.run_finished(finished())
+
+
+@contextmanager
+def said() -> Iterator[list[str]]:
+    """The warnings that a person would see."""
+    lines: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def test_a_run_whose_server_is_gone_says_so_once_and_how_to_bring_it_in_at_its_end(outage: Outage) -> None:
+    first, last = outage.during
+
+    assert "MLflow did not take a result" in first
+    assert "secateur replay" in last
+
+
+def test_a_server_that_is_gone_holds_a_run_up_for_seconds_only(outage: Outage) -> None:
+    assert outage.seconds < 10
+
+
+def test_replay_brings_all_in_when_the_server_is_back_and_twice_changes_nothing(outage: Outage) -> None:
+    assert outage.replayed["metrics"] == outage.undisturbed["metrics"]
+    assert outage.replayed_again == outage.replayed
+
+
+def test_a_run_that_ends_when_the_server_is_back_brings_all_in_itself(outage: Outage) -> None:
+    assert len(outage.after) == 1
+    assert outage.caught_up["metrics"] == outage.undisturbed["metrics"]
+
+
+def test_mlflow_shows_one_run_a_folder_after_an_outage(outage: Outage) -> None:
+    assert outage.folders == ["ended", "going_on", "undisturbed"]

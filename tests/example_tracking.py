@@ -1,0 +1,145 @@
+"""A run as it is told to MLflow, what MLflow then has of it, and many of them at once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from secateur.adapters.tracking import MlflowSink, prepare, replay
+from secateur.reporting.summary import flatten, report_dict
+from secateur.results import Epoch, RunReport, StageRecord
+from tests.example_report import finished
+
+ROOT = Path(__file__).parents[1]
+TAGS = {"study": "speed", "sweep": "night"}
+
+
+def records(epochs: int = 2) -> list[StageRecord]:
+    """Of three stages; the first one trained that long."""
+    moments = ("2026-11-22T16:00:10+00:00", "2026-11-22T16:01:00+00:00", "2026-11-22T16:12:34+00:00")
+    stages = (("baseline", None, 10.0), ("finetune", 1, 50.0), ("finetune", 2, 60.5))
+    learnt = [epoch(number, 0.9 - 0.2 * (number - 1) / (epochs - 1)) for number in range(1, epochs + 1)]
+    curves = (learnt, [epoch(1, 0.4)], [])
+    return [
+        StageRecord(stage, 1, {}, "key", stage, rung, False, seconds, seconds, moment, {}, {"curve": curve})
+        for (stage, rung, seconds), moment, curve in zip(stages, moments, curves, strict=True)
+    ]
+
+
+def epoch(number: int, loss: float) -> dict[str, Any]:
+    return asdict(Epoch(number, 2, {"boxes": loss}, 0.01, 1.0))
+
+
+def write_folder(run_dir: Path, report: RunReport, epochs: int = 2) -> None:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "report.json").write_text(json.dumps(report_dict(report, run_dir)))
+    (run_dir / "report.html").write_text("<p>")
+    (run_dir / "records.jsonl").write_text("".join(json.dumps(asdict(record)) + "\n" for record in records(epochs)))
+
+
+def open_sink(uri: str, run_dir: Path, report: RunReport) -> MlflowSink:
+    return MlflowSink(uri, "trials", report.name, flatten(report.spec), TAGS, run_dir)
+
+
+def log_live(uri: str, run_dir: Path, report: RunReport, epochs: int = 2) -> str:
+    """As the pipeline tells it; the new run's id."""
+    sink = open_sink(uri, run_dir, report)
+    for record in records(epochs):
+        curve = record.outputs["curve"]
+        for told in curve[:-1] or curve:  # the last one is known from the record only
+            sink.epoch_finished(record.label, record.rung, Epoch(**told))
+        sink.stage_finished(record)
+    for rung in report.rungs[:2]:
+        sink.rung_finished(rung)
+    sink.run_finished(report)
+    return sink.run_id
+
+
+def client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def history(uri: str, run_id: str, metric: str) -> list[tuple[int, float]]:
+    return sorted((entry.step, entry.value) for entry in client(uri).get_metric_history(run_id, metric))
+
+
+def everything(uri: str, run_id: str) -> dict[str, Any]:
+    data = client(uri).get_run(run_id).data
+    metrics = {name: history(uri, run_id, name) for name in data.metrics}
+    return {"params": data.params, "tags": data.tags, "metrics": metrics}
+
+
+# ---- many at once --------------------------------------------------------------------------------
+
+
+def start_cold(uri: str, folder: Path, jobs: int, epochs: int = 2) -> str:
+    """So many processes, let loose at the same moment, that each tell MLflow of a run; what went wrong, in their
+    words."""
+    job = subprocess.run(
+        [sys.executable, "-m", "tests.example_tracking", uri, folder, str(jobs), str(epochs)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    return f"{job.stderr}{job.returncode or ''}"
+
+
+def _start(uri: str, folder: Path, jobs: int, epochs: int) -> None:
+    """Forked, as importing mlflow that often takes long."""
+    forks = multiprocessing.get_context("fork")
+    gate = forks.Barrier(jobs)
+    started = [forks.Process(target=_one, args=(gate, uri, folder / str(job), epochs)) for job in range(jobs)]
+    for job in started:
+        job.start()
+    for job in started:
+        job.join()
+    sys.exit(sum(job.exitcode != 0 for job in started))
+
+
+def _one(gate: Barrier, uri: str, run_dir: Path, epochs: int) -> None:
+    write_folder(run_dir, finished(), epochs)
+    gate.wait()
+    prepare(uri)
+    log_live(uri, run_dir, finished(), epochs)
+
+
+def lost(uri: str, jobs: int, epochs: int = 2) -> int:
+    """How many values of the runs of `start_cold` are in no FINISHED run, compared with one that is told alone."""
+    known = client(uri)
+    found = known.search_runs([known.get_experiment_by_name("trials").experiment_id], "attributes.status = 'FINISHED'")
+    told = [_points(uri, run.info.run_id) for run in found]
+    expected = _alone(uri, epochs)
+    return len(expected) * (jobs - len(told)) + sum(len(expected - points) for points in told)
+
+
+def _alone(uri: str, epochs: int) -> set[tuple[str, int, float]]:
+    """What one run tells that nobody else disturbs."""
+    with TemporaryDirectory(prefix="secateur-alone-") as folder:
+        write_folder(Path(folder), finished(), epochs)
+        return _points(uri, replay(Path(folder), uri, "alone", {}))
+
+
+def _points(uri: str, run_id: str) -> set[tuple[str, int, float]]:
+    """Only some metrics have several steps; asking for the history of each takes long."""
+    metrics = client(uri).get_run(run_id).data.metrics
+    stepwise = [name for name in metrics if name.startswith(("stage/", "train/", "rung/"))]
+    points = {(name, *point) for name in stepwise for point in history(uri, run_id, name)}
+    return points | {(name, 0, value) for name, value in metrics.items() if name not in stepwise}
+
+
+if __name__ == "__main__":
+    import mlflow.store.tracking.rest_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+    _start(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
