@@ -64,7 +64,7 @@ def test_it_holds_no_training_stack(device: Path, tmp_path: Path) -> None:
     assert say(device / "python", "-c", code, cwd=tmp_path) == "[]\n"
 
 
-@pytest.mark.parametrize("module", ["secateur.edge.predictor", "secateur.cli"])
+@pytest.mark.parametrize("module", ["secateur.edge.predictor", "secateur.cli.commands"])
 def test_it_is_imported_fast(module: str, device: Path, tmp_path: Path) -> None:
     code = f"import time; import {module}; print(time.process_time())"  # of the whole process: a busy machine adds none
     seconds = [float(say(device / "python", "-c", code, cwd=tmp_path)) for _ in range(5)]  # the first compiles

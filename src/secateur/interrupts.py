@@ -6,16 +6,22 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import FrameType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 EXIT_CODE = 130
 """Of a command that was interrupted, as shells have it: 128 + SIGINT."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+LOOK_EVERY_SECONDS = 0.5
 
 
 @dataclass
@@ -23,22 +29,58 @@ class Interrupts:
     """Whether an end was asked for."""
 
     asked: bool = False
-    _held_back: bool = False
+    _raises: bool = True
+    _when_asked: Callable[[], object] = lambda: None
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
         """Within it the first interrupt is only noted, so that what has begun is whole; a second stops at once."""
-        self._held_back = True
+        with self._raising(False):
+            yield
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Within what is held back: where an interrupt, also one that was noted before, is raised."""
+        with self._raising(True):
+            self.check()
+            yield
+
+    def check(self) -> None:
+        """Raises an interrupt that was only noted."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def handed_on(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Held back, as others do the work: `tell` is called at the first interrupt. Processes that are started within
+        it are deaf to a terminal's Ctrl-C, which reaches them too; `heeded` opens their ears."""
+        self._when_asked = tell
+        heard, over = threading.Event(), threading.Event()
+        listener = threading.Thread(target=_listen, args=(heard, over), daemon=True)
+        listener.start()
+        heard.wait()
+        try:
+            with self.held_back(), _deaf():
+                yield
+        finally:
+            over.set()
+            listener.join()
+            self._when_asked = lambda: None
+
+    @contextmanager
+    def _raising(self, raises: bool) -> Iterator[None]:
+        before, self._raises = self._raises, raises
         try:
             yield
         finally:
-            self._held_back = False
+            self._raises = before
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Of SIGTERM only the first counts: a group and a parent that hands it on may both be sent the same one."""
         if not self.asked:
             self.asked = True
-            if not self._held_back:
+            self._when_asked()
+            if self._raises:
                 raise KeyboardInterrupt
         elif number == signal.SIGINT:
             stop_at_once()
@@ -47,45 +89,100 @@ class Interrupts:
 @contextmanager
 def heeded() -> Iterator[Interrupts]:
     """Within it the first SIGINT or SIGTERM raises KeyboardInterrupt in the main thread, and a second SIGINT ends the
-    process and all that it started."""
+    process and all that it started; what is within another `heeded` shares its Interrupts."""
+    outer = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(outer, Interrupts):
+        yield outer
+    elif threading.current_thread() is not threading.main_thread():  # where signals are handled
+        yield Interrupts()
+    else:
+        with _handled() as interrupts:
+            yield interrupts
+
+
+@contextmanager
+def _handled() -> Iterator[Interrupts]:
     interrupts = Interrupts()
-    if threading.current_thread() is not threading.main_thread():  # where signals are handled
-        yield interrupts
-        return
-    before = {number: signal.signal(number, interrupts._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as a shell has it for what it starts in the background
+            signal.signal(number, interrupts._handle)
+    deaf = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield interrupts
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, deaf)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """This thread, and what it starts, is not sent the signals; they wait where no other thread takes them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _listen(heard: threading.Event, over: threading.Event) -> None:
+    """A thread that takes the signals for a deaf main thread, which then runs their handlers between two steps."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    heard.set()
+    over.wait()
+
+
 def stop_at_once() -> None:
     """Ends this process and all that it started, however deep; nothing is finished."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    for process in _descendants():
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     os._exit(EXIT_CODE)
 
 
-def done_by(command: list[str], output: IO[str] | None) -> int:
+def _descendants() -> list[psutil.Process]:
+    """None on a device, which has no psutil: what is started there ends with whoever started it."""
+    if not find_spec("psutil"):
+        return []
+    import psutil
+
+    below: list[psutil.Process] = psutil.Process().children(recursive=True)
+    return below
+
+
+def done_by(command: list[str], output: IO[str] | None, ended: Callable[[], bool] = lambda: False) -> int:
     """Runs the command to its end; its exit code, negative where a signal ended it.
 
-    An interrupt is handed on to it, and raised here when it has ended. It is in a process group of its own, so that a
-    terminal's Ctrl-C reaches it once, and its standard input is a life line (`end_with_parent`).
+    An interrupt is handed on to it, and raised here when it has ended; so is an end that `ended` tells of, which is
+    asked twice a second. It is in a process group of its own, so that a terminal's Ctrl-C reaches it once, and its
+    standard input is a life line (`end_with_parent`). The command must be one that is `heeded`.
     """
     options: dict[str, Any] = {"stdin": subprocess.PIPE, "process_group": 0}
     if output:
         options |= {"stdout": output, "stderr": subprocess.STDOUT}
-    with heeded() as interrupts, subprocess.Popen(command, **options) as process:
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-    if interrupts.asked:
-        raise KeyboardInterrupt
+    with heeded() as interrupts, interrupts.held_back():
+        interrupts.check()
+        with _deaf():  # until it heeds them: a Python that is only starting would end with a traceback
+            process = subprocess.Popen(command, **options)
+        with process:
+            try:
+                with interrupts.raised():
+                    _wait(process, ended)
+            except KeyboardInterrupt:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+                raise
+        interrupts.check()
     return process.returncode
+
+
+def _wait(process: subprocess.Popen[Any], ended: Callable[[], bool]) -> None:
+    while process.returncode is None:
+        if ended():
+            raise KeyboardInterrupt
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_EVERY_SECONDS)
 
 
 def end_with_parent() -> None:

@@ -18,6 +18,7 @@ from secateur.errors import SpecError
 from secateur.store import kind_of
 
 PLAN = "sweep.json"
+INTERRUPTED = ".interrupted"
 FORMAT = 1
 
 State = Literal["finished", "failed", "killed", "broken off", "not started"]
@@ -56,6 +57,7 @@ class Job:
 
 def write(sweep: Sweep, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / INTERRUPTED).unlink(missing_ok=True)
     (folder / PLAN).write_bytes(msgspec.json.format(msgspec.json.encode(sweep), indent=2))
 
 
@@ -68,6 +70,15 @@ def read(folder: Path) -> Sweep:
         return msgspec.convert(plain, Sweep)
     except (OSError, ValueError, msgspec.ValidationError, AttributeError) as error:
         raise SpecError(f"{folder} holds no sweep: {' '.join(str(error).split())}") from error
+
+
+def interrupt(folder: Path) -> None:
+    """Tells all jobs, wherever they are done: those that have begun are to end, the others need not begin."""
+    (folder / INTERRUPTED).touch()
+
+
+def is_interrupted(folder: Path) -> bool:
+    return (folder / INTERRUPTED).exists()
 
 
 def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:

@@ -299,7 +299,7 @@ def test_neighbouring_classes_have_colours_that_differ() -> None:
 
 def test_a_prediction_imports_neither_a_training_stack_nor_onnx_nor_cv2(seg_onnx: Path, folder: Path) -> None:
     code = (
-        "import sys; from secateur.cli import app\n"
+        "import sys; from secateur.cli.commands import app\n"
         f"try: app(['predict', {str(seg_onnx)!r}, {str(folder)!r}, '--out', {str(folder.parent / 'out')!r}])\n"
         "except SystemExit: pass\n"
         "print(' '.join(sys.modules))"

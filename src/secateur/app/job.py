@@ -10,19 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from secateur.app.composing import in_one_line, order_in, set_up_logging
-from secateur.app.running import is_done, run_in_folder
-from secateur.errors import SecateurError
-from secateur.interrupts import EXIT_CODE, end_with_parent
+from secateur.interrupts import EXIT_CODE, end_with_parent, heeded
 
 LOCK = ".lock"
 
 
 def main(folder: Path) -> int:
     """0; 2 where the job could not be done, 130 where it was interrupted."""
-    end_with_parent()
+    with heeded():
+        end_with_parent()
+        try:
+            return _do(folder)
+        except KeyboardInterrupt:
+            return EXIT_CODE
+
+
+def _do(folder: Path) -> int:
+    # imported only now that an interrupt is heeded: it takes seconds
+    from secateur.app.composing import in_one_line, order_in, set_up_logging
+    from secateur.app.running import is_done, run_in_folder
+    from secateur.errors import SecateurError
+
     order = order_in(folder)
     set_up_logging(folder)
     try:
@@ -33,13 +41,13 @@ def main(folder: Path) -> int:
     except SecateurError as error:
         sys.stderr.write(f"secateur: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        return EXIT_CODE
 
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """A sweep that was killed may have left a job that goes on; whoever resumes the sweep waits for it."""
+    from filelock import FileLock, Timeout
+
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -31,17 +32,23 @@ def run_job(config: DictConfig) -> float | None:
     elif HydraConfig.get().launcher._target_ == BASIC:
         _say(f"\n{_label(folder)}")
         _do(folder, aside=False)
-    else:
+    elif not sweeps.is_interrupted(folder.parent):
         started = time.monotonic()
-        _do(folder, aside=True)
+        with suppress(KeyboardInterrupt):  # a launcher that sees one ends the jobs that are writing their records
+            _do(folder, aside=True)
         _say(f"{_label(folder)}: {_outcome(folder)} ({time.monotonic() - started:.0f} s)")
     return objective(sweeps.report_in(folder) or {})
 
 
 def _do(folder: Path, aside: bool) -> None:
-    command = [sys.executable, "-m", process.__name__, str(folder)]
+    command, launcher = [sys.executable, "-m", process.__name__, str(folder)], os.getppid()
+
+    def ended() -> bool:
+        """A launcher's process lives on for a while when the sweep is gone."""
+        return aside and (sweeps.is_interrupted(folder.parent) or os.getppid() != launcher)
+
     with (folder / CONSOLE).open("w") if aside else nullcontext() as output:
-        code = done_by(command, output)
+        code = done_by(command, output, ended)
     report = sweeps.report_in(folder)
     if code not in (0, EXIT_CODE) and (report is None or report["run"]["status"] == "finished"):
         report_failure(order_in(folder), folder, _cause(code))

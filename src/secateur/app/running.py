@@ -50,29 +50,28 @@ def run_in_folder(order: Order, folder: Path) -> RunReport:
     from secateur.console import Screen
     from secateur.journal import Journal
 
-    spec, started = to_spec(order.plain), time.perf_counter()
-    journal, header = Journal(folder), header_of(spec, order, folder)
-    screen = Screen(Console())
-    sinks: list[Sink] = [journal, screen]
     fault: BaseException | None = None
-    with heeded() as interrupts:
+    with heeded() as interrupts, interrupts.held_back():
+        spec, started = to_spec(order.plain), time.perf_counter()
+        journal, header = Journal(folder), header_of(spec, order, folder)
+        screen = Screen(Console())
+        sinks: list[Sink] = [journal, screen]
         try:
-            journal.start_anew()
-            check_places(spec)
-            sinks.extend(_tracking(order, header, folder))
-            _point_latest(folder, Path(order.plain["outputs"]))
-            report = _run(spec, order.plain, header, screen, journal, sinks)
+            with interrupts.raised():
+                journal.start_anew()
+                check_places(spec)
+                sinks.extend(_tracking(order, header, folder))
+                _point_latest(folder, Path(order.plain["outputs"]))
+                report = _run(spec, order.plain, header, screen, journal, sinks)
         except SecateurError as error:
             report = broken("failed", str(error), header, started)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
             report, fault = broken("failed", f"{type(error).__name__}: {error}", header, started), error
-        with interrupts.held_back():
-            if (
-                interrupts.asked and report.error
-            ):  # whatever came of it: a process that died may have been the first to tell
-                report, fault = broken("killed", INTERRUPTED, header, started), KeyboardInterrupt()
-            for sink in sinks:
-                sink.run_finished(journal.with_rungs(report) if report.error else report)
+        # whatever came of it: a process that died may have been the first to tell
+        if interrupts.asked and report.error:
+            report, fault = broken("killed", INTERRUPTED, header, started), KeyboardInterrupt()
+        for sink in sinks:
+            sink.run_finished(journal.with_rungs(report) if report.error else report)
     if fault:
         raise fault
     return report

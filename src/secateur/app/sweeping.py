@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from secateur.app.checking import check_places, to_spec
 from secateur.app.composing import as_command, in_one_line, planned, shipped
 from secateur.app.launching import run_job
 from secateur.errors import SpecError
+from secateur.interrupts import heeded
 from secateur.reporting.comparison import comparison, find
 from secateur.sweeps import Job, Sweep
 
@@ -42,11 +45,23 @@ def main(arguments: list[str]) -> int:
     folder = (_to_resume(resume, sweep, plan.folder.parent) if resume else None) or plan.folder
     sweeps.write(sweep, folder)
     try:
-        with as_command(["secateur run", *arguments, f"hydra.sweep.dir='{folder}'"]), in_one_line():
+        with (
+            as_command(["secateur run", *arguments, f"hydra.sweep.dir='{folder}'"]),
+            in_one_line(),
+            _interruptible(folder),
+        ):
             hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(run_job)()
     finally:
         _tell(sweep, folder)
     return 0 if all(job.state == "finished" for job in sweeps.jobs_of(sweep, folder)) else 2
+
+
+@contextmanager
+def _interruptible(folder: Path) -> Iterator[None]:
+    """An interrupt is handed on to the jobs, and raised when they have ended."""
+    with heeded() as interrupts, interrupts.handed_on(lambda: sweeps.interrupt(folder)):
+        yield
+        interrupts.check()
 
 
 def _asked_to_resume(arguments: list[str]) -> tuple[str | None, list[str]]:

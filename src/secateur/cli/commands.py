@@ -1,4 +1,4 @@
-"""`secateur`: the commands. Nothing heavy is imported before a command needs it."""
+"""The commands. Nothing heavy is imported before a command needs it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secateur.errors import SecateurError, SpecError
+from secateur.errors import SpecError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -280,19 +279,3 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 140)  # a file has no edge
-
-
-def main() -> None:
-    try:
-        app()
-    except SecateurError as error:
-        typer.echo(f"secateur: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("secateur: interrupted; the same command goes on where it was", err=True)
-        sys.exit(130)
-    except ModuleNotFoundError as error:
-        if find_spec("hydra") or (error.name or "secateur").startswith("secateur"):
-            raise
-        typer.echo(f"secateur: this takes the training stack ({error.name}): pip install 'secateur[lab]'", err=True)
-        sys.exit(2)
