@@ -10,6 +10,7 @@ temporary folder. Takes about the time of two quickstarts.
     python experiments/bench.py int8       only how fast INT8 files are, and what calibrating them costs
     python experiments/bench.py store      only what the store costs when it holds ten thousand results
     python experiments/bench.py tracking   only many runs in MLflow: 16 that start cold at once, and 1,000
+    python experiments/bench.py chaos      only whether a run bears to be killed 30 times: half an hour
     python experiments/bench.py latency    only whether a speed-up is the same when it is measured again: half an hour
 """
 
@@ -46,6 +47,13 @@ PRUNES = {"channels": 5, "macs": 30, "latency": 180}
 IMGSZ, ROUNDS, REPEATS = 640, 6, 10
 ENTRIES, LOOKUPS = 10_000, 1_000
 COLD, COLD_REPEATS = 16, 5
+KILLS = 30
+CHAOS = [
+    *"+study=quickstart imgsz=64 dataset.size=64 dataset.train=32 dataset.val=16 model.training.epochs=3".split(),
+    *"healing=batchnorm finetune.epochs=3 max_map_drop=null quantization.images=8".split(),
+    *"benchmark.rounds=2 benchmark.seconds=0.2 benchmark.warmup_seconds=0.1".split(),
+]
+"""A run of a minute: trainings that go on after a kill, healing, two rungs, INT8, processes that are timed."""
 
 
 @dataclass(frozen=True)
@@ -372,6 +380,27 @@ def _track_copies(uri: str, folders: Path) -> None:
         known.log_batch(run.info.run_id, metrics, params, tags)
 
 
+def chaos() -> Iterator[Goal]:
+    """A run with every kind of work in it, killed at moments that are drawn, and the same run undisturbed."""
+    import chaos as disturbing
+
+    with TemporaryDirectory(prefix="secateur-bench-") as folder:
+        whole, broken = Path(folder) / "whole", Path(folder) / "broken"
+        started = time.perf_counter()
+        disturbing.disturbed(lambda: disturbing.Command(CHAOS, whole), [])
+        (undisturbed,) = (whole / "runs").iterdir()
+        seconds = [record["seconds"] for record in disturbing.records(undisturbed)]
+        around = time.perf_counter() - started - sum(seconds)
+        at = disturbing.moments(seconds, around, KILLS, seed=0)
+        kills = disturbing.disturbed(lambda: disturbing.Command(CHAOS, broken), at)
+        last = max((broken / "runs").iterdir(), key=lambda run: run.name)
+        different = disturbing.differences(undisturbed, last)
+        yield Goal("a run is killed at drawn moments", kills, "times", KILLS - 5, at_least=True)
+        yield Goal("  what differs from an undisturbed one but times and ids", len(different), "values", 0)
+        for line in different:
+            print(line, file=sys.stderr)
+
+
 def quickstart() -> Iterator[Goal]:
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         command = ("run", "+study=quickstart", f"outputs={folder}")
@@ -423,6 +452,7 @@ SECTIONS = {
     "commands": commands,
     "pruning": pruning,
     "int8": int8,
+    "chaos": chaos,
     "latency": latency,
     "predicting": predicting,
     "store": store,

@@ -6,6 +6,7 @@ import importlib
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,9 @@ from secateur.store import kind_of
 
 PLAN = "sweep.json"
 INTERRUPTED = ".interrupted"
+LOCK = ".lock"
+"""In a job's folder: whose process holds it works on the job."""
+
 FORMAT = 1
 
 State = Literal["finished", "failed", "killed", "broken off", "not started"]
@@ -56,9 +60,14 @@ class Job:
 
 
 def write(sweep: Sweep, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    """Raises OSError where not even a job's folder can be written."""
+    for job in jobs_of(sweep, folder):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / LOCK).touch()
     (folder / INTERRUPTED).unlink(missing_ok=True)
-    (folder / PLAN).write_bytes(msgspec.json.format(msgspec.json.encode(sweep), indent=2))
+    beside = folder / f".{PLAN}.part"
+    beside.write_bytes(msgspec.json.format(msgspec.json.encode(sweep), indent=2))
+    beside.replace(folder / PLAN)
 
 
 def read(folder: Path) -> Sweep:
@@ -88,9 +97,17 @@ def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:
 
 
 def newest(sweeps: Path, overrides: list[str]) -> Path | None:
-    """The folder of the newest sweep that was asked for by these overrides; names begin with the time."""
+    """The folder of the newest sweep that was asked for by these overrides; names begin with the time, so that after
+    the clock was put back it may be another of them."""
     folders = sorted((path.parent for path in sweeps.glob(f"*/{PLAN}")), key=lambda folder: folder.name, reverse=True)
-    return next((folder for folder in folders if read(folder).overrides == overrides), None)
+    return next((folder for folder in folders if _overrides_in(folder) == overrides), None)
+
+
+def _overrides_in(folder: Path) -> list[str] | None:
+    """None where it holds no sweep, or one that this cannot read."""
+    with suppress(SpecError):
+        return read(folder).overrides
+    return None
 
 
 def tally(jobs: list[Job]) -> str:

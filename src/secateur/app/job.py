@@ -12,8 +12,6 @@ from pathlib import Path
 
 from secateur.interrupts import EXIT_CODE, end_with_parent, heeded
 
-LOCK = ".lock"
-
 
 def main(folder: Path) -> int:
     """0; 2 where the job could not be done, 130 where it was interrupted."""
@@ -47,6 +45,8 @@ def _do(folder: Path) -> int:
 def _alone_in(folder: Path) -> Iterator[None]:
     """A sweep that was killed may have left a job that goes on; whoever resumes the sweep waits for it."""
     from filelock import FileLock, Timeout
+
+    from secateur.sweeps import LOCK
 
     lock = FileLock(folder / LOCK)
     try:

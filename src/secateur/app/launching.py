@@ -47,10 +47,10 @@ def _do(folder: Path, aside: bool) -> None:
         """A launcher's process lives on for a while when the sweep is gone."""
         return aside and (sweeps.is_interrupted(folder.parent) or os.getppid() != launcher)
 
+    before = sweeps.report_in(folder)
     with (folder / CONSOLE).open("w") if aside else nullcontext() as output:
         code = done_by(command, output, ended)
-    report = sweeps.report_in(folder)
-    if code not in (0, EXIT_CODE) and (report is None or report["run"]["status"] == "finished"):
+    if code not in (0, EXIT_CODE) and sweeps.report_in(folder) in (None, before):  # it could not tell itself
         report_failure(order_in(folder), folder, _cause(code))
 
 

@@ -45,13 +45,13 @@ class Order:
 
 def run_in_folder(order: Order, folder: Path) -> RunReport:
     """One run with its results in `folder`; a failure is a report too, and so is an interrupt, which is raised on."""
-    from rich.console import Console
-
-    from secateur.console import Screen
-    from secateur.journal import Journal
-
     fault: BaseException | None = None
     with heeded() as interrupts, interrupts.held_back():
+        from rich.console import Console
+
+        from secateur.console import Screen
+        from secateur.journal import Journal
+
         spec, started = to_spec(order.plain), time.perf_counter()
         journal, header = Journal(folder), header_of(spec, order, folder)
         screen = Screen(Console())
@@ -66,12 +66,16 @@ def run_in_folder(order: Order, folder: Path) -> RunReport:
         except SecateurError as error:
             report = broken("failed", str(error), header, started)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
-            report, fault = broken("failed", f"{type(error).__name__}: {error}", header, started), error
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            report, fault = broken("failed", line, header, started), error
         # whatever came of it: a process that died may have been the first to tell
         if interrupts.asked and report.error:
             report, fault = broken("killed", INTERRUPTED, header, started), KeyboardInterrupt()
         for sink in sinks:
-            sink.run_finished(journal.with_rungs(report) if report.error else report)
+            try:
+                sink.run_finished(journal.with_rungs(report) if report.error else report)
+            except OSError as error:  # the disk is full: the others are told all the same
+                fault = fault or error
     if fault:
         raise fault
     return report
@@ -174,6 +178,7 @@ def report_failure(order: Order, folder: Path, line: str) -> None:
     from secateur.journal import Journal
 
     header = header_of(to_spec(order.plain), order, folder)
+    (folder / "records.jsonl").touch()  # of a process that died before its first stage
     Journal(folder).run_finished(broken("failed", line, header, time.perf_counter()))
     settings = order.plain["tracking"]
     if settings["name"] != "none":

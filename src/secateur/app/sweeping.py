@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
     for job, config in zip(sweeps.jobs_of(sweep, plan.folder), plan.configs, strict=True):
         _check(job, config)
     folder = (_to_resume(resume, sweep, plan.folder.parent) if resume else None) or plan.folder
-    sweeps.write(sweep, folder)
+    with in_one_line():
+        sweeps.write(sweep, folder)
     try:
         with (
             as_command(["secateur run", *arguments, f"hydra.sweep.dir='{folder}'"]),
