@@ -60,7 +60,7 @@ class Command:
         self.before = set(self.folders())
         self.process = subprocess.Popen(
             [SECATEUR, self.name, *self.arguments, f"outputs={self.outputs}"], env=os.environ | {MARK: self.mark},
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
         )  # fmt: skip
 
     def folders(self) -> list[Path]:

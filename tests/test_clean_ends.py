@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,6 +22,7 @@ FEW = "dataset=shapes dataset.size=64 dataset.train=8 dataset.val=8".split()
 ONE_RUNG = "schedule=one_shot schedule.target=0.15".split()
 UNTRACKED = "tracking=none"
 KILLS = 4
+AT_ONCE_SECONDS = 5  # on a machine that has much else to do
 
 INTERRUPTED = "secateur: interrupted; the same command goes on where it was\n"
 
@@ -160,3 +163,192 @@ def test_mlflow_holds_what_was_interrupted_as_killed(interrupted: dict[str, Inte
 
     assert {run.data.tags["run_dir"] for run in runs} == {str(folder) for folder in folders}
     assert {run.info.status for run in runs} == {"KILLED"}
+
+
+def test_twice_stops_at_once_with_all_that_was_started(tiny: list[str], tmp_path: Path) -> None:
+    command = Command([*tiny, UNTRACKED], tmp_path)
+    assert command.wait_until(lambda: timing(command))
+    started = psutil.Process(command.process.pid).children(recursive=True)
+    for _ in range(2):
+        in_the_group(command)
+
+    command.process.wait(AT_ONCE_SECONDS)
+    assert not [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert command.process.returncode == 130
+
+
+# ---- sweeps ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def swept(detect_checkpoint: Path) -> list[str]:
+    """Two jobs and one that cannot be done; nothing is trained."""
+    own = [f"model.weights={detect_checkpoint}", "finetune=none", "quantization=fp32"]
+    return ["-m", *BRIEF, *FEW, "schedule=one_shot", *own, "schedule.target=0.1,0.2,0.99"]
+
+
+def works_on(command: Command, job: int) -> psutil.Process | None:
+    """The process that does this job of the sweep."""
+    below = psutil.Process(command.process.pid).children(recursive=True)
+    return next(
+        (process for process in below if _words(process)[2:3] == ["secateur.app.job"] and _job(process) == job), None
+    )
+
+
+def _job(process: psutil.Process) -> int:
+    return int(Path(_words(process)[3]).name)
+
+
+def jobs(outputs: Path) -> list[Path]:
+    return sorted(outputs.glob("sweeps/*/[0-9]*"))
+
+
+def states(outputs: Path) -> list[str]:
+    return [report(job)["run"]["status"] if (job / "report.json").exists() else "no report" for job in jobs(outputs)]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One of several starts of the same sweep."""
+
+    code: int
+    said: str
+    table: str
+    survivors: list[str]
+    states: list[str]
+    errors: list[str | None]
+    made: list[list[tuple[str, bool]]]
+    """Of each job, the keys of its stages, and whether they were there already."""
+
+
+def ended(command: Command) -> Attempt:
+    table, said = command.process.communicate(timeout=600)
+    folders = jobs(command.outputs)
+    told = [report(job)["run"]["error"] if (job / "report.json").exists() else None for job in folders]
+    made = [[(record["key"], record["reused"]) for record in records(job)] for job in folders]
+    code = command.process.returncode
+    return Attempt(code, said, table, command.survivors(), states(command.outputs), told, made)
+
+
+@pytest.fixture(scope="module")
+def attempts(swept: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attempt]:
+    """The first job's process is killed and the second's faults; then the sweep is gone on with, and killed itself in
+    the middle of the first job; then it is let go on."""
+    outputs = tmp_path_factory.mktemp("sweep")
+    first = Command(swept, outputs)
+    for job, number in ((0, signal.SIGKILL), (1, signal.SIGSEGV)):
+        assert first.wait_until(lambda job=job: len(recorded(outputs, job)) >= 2), first.end()
+        process = works_on(first, job)
+        assert process
+        process.send_signal(number)
+    faults = ended(first)
+    second = Command([*swept, "--resume"], outputs)
+    assert second.wait_until(lambda: len(recorded(outputs, 0)) >= 6), second.end()
+    second.process.kill()
+    killed = ended(second)
+    return {"faults": faults, "killed": killed, "resumed": ended(Command([*swept, "--resume"], outputs))}
+
+
+def recorded(outputs: Path, job: int) -> list[dict[str, Any]]:
+    folders = [folder for folder in jobs(outputs) if folder.name == str(job)]
+    return records(folders[0]) if folders else []
+
+
+def test_a_job_that_dies_is_told_with_its_cause_and_the_others_go_on(attempts: dict[str, Attempt]) -> None:
+    faults = attempts["faults"]
+
+    assert faults.code == 2
+    assert faults.states == ["failed"] * 3
+    assert faults.errors[:2] == [
+        "its process was ended by signal 9; was there memory enough?",
+        "its process was ended by signal 11",
+    ]
+    assert str(faults.errors[2]).startswith("0.99 of the macs is out of reach: ")
+    assert all(str(error) in " ".join(faults.table.split()) for error in faults.errors[:2])
+
+
+def test_a_sweep_that_is_killed_leaves_no_process(attempts: dict[str, Attempt]) -> None:
+    assert [attempt.survivors for attempt in attempts.values()] == [[], [], []]
+
+
+def test_a_killed_sweep_is_gone_on_with_and_makes_nothing_twice(attempts: dict[str, Attempt]) -> None:
+    killed, resumed = attempts["killed"], attempts["resumed"]
+
+    assert (resumed.code, resumed.states) == (2, ["finished", "finished", "failed"])
+    had = {key for attempt in (attempts["faults"], killed) for job in attempt.made for key, _ in job}
+    assert had
+    assert not [key for job in resumed.made for key, reused in job if key in had and not reused]
+
+
+SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+
+
+@pytest.fixture(scope="module", params=["one after another", "side by side"])
+def interrupted_sweep(
+    request: pytest.FixtureRequest, swept: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Attempt:
+    """By a terminal's Ctrl-C, while all jobs that can be are being done."""
+    outputs = tmp_path_factory.mktemp("interrupted_sweep")
+    at_once = SIDE_BY_SIDE if request.param == "side by side" else []
+    command = Command([*swept, *at_once], outputs)
+    busy = range(2 if at_once else 1)
+    assert command.wait_until(lambda: all(len(recorded(outputs, job)) >= 2 for job in busy)), command.end()
+    in_the_group(command)
+    attempt = ended(command)
+    assert attempt.states[: len(busy)] == ["killed"] * len(busy)
+    return attempt
+
+
+def test_ctrl_c_ends_a_sweep_with_the_jobs_records_and_one_line(interrupted_sweep: Attempt) -> None:
+    line = "secateur: interrupted; with --resume the same command goes on where it was\n"
+
+    assert (interrupted_sweep.code, interrupted_sweep.said) == (130, line)
+    assert interrupted_sweep.survivors == []
+
+
+def test_the_jobs_that_an_interrupt_forestalled_are_told_as_not_started(interrupted_sweep: Attempt) -> None:
+    assert interrupted_sweep.states[2] == "no report"
+    assert " not started" in interrupted_sweep.table.splitlines()[-1]
+
+
+def test_a_sweep_that_is_killed_ends_its_jobs_in_whatever_process_they_are(swept: list[str], tmp_path: Path) -> None:
+    command = Command([*swept, *SIDE_BY_SIDE], tmp_path)
+    assert command.wait_until(lambda: all(len(recorded(tmp_path, job)) >= 2 for job in (0, 1))), command.end()
+    command.process.kill()
+
+    assert ended(command).survivors == []
+    assert states(tmp_path)[:2] == ["killed", "killed"]
+
+
+# ---- many that share a store ----------------------------------------------------------------------
+
+
+def test_two_sweeps_that_start_at_once_make_each_stage_once(swept: list[str], tmp_path: Path) -> None:
+    possible = [word.replace("0.1,0.2,0.99", "0.1,0.2") for word in swept]
+    both = [Command(possible, tmp_path) for _ in range(2)]
+    assert [command.process.wait(600) for command in both] == [0, 0]
+
+    made = [record["key"] for job in jobs(tmp_path) for record in records(job) if not record["reused"]]
+    assert len(jobs(tmp_path)) == 4
+    assert len(made) == len(set(made))
+
+
+def test_a_sweep_makes_exactly_what_its_jobs_do_not_share(detect_checkpoint: Path, tmp_path: Path) -> None:
+    own = [f"model.weights={detect_checkpoint}", "finetune=none", "quantization=fp32,int8_dynamic", UNTRACKED]
+    rates = "schedule.target=0.1,0.2,0.3"
+    command = Command(["-m", *BRIEF, *FEW, "schedule=one_shot", *own, rates], tmp_path)
+    command.end()
+
+    made = [record["stage"] for job in jobs(tmp_path) for record in records(job) if not record["reused"]]
+    assert Counter(made) == {
+        "prepare": 1,
+        "baseline": 1,
+        "prune": 3,  # one a rate
+        "export": 4,  # the unpruned net, and each pruned one
+        "quantize": 8,  # those in FP32 and in INT8
+        "verify": 8,  # each file
+        "evaluate": 4 + 8,  # each net as a checkpoint, and each file
+        "contrast": 6,  # all files of a job together
+        "benchmark": 6,
+    }
+    assert len(jobs(tmp_path)) == 6

@@ -113,3 +113,20 @@ def test_what_does_not_fit_on_the_disk_leaves_nothing_half_written(folder: Path,
     with files_no_larger_than(1_000), pytest.raises(OSError, match="File too large"):
         journal.run_finished(report)
     assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_killed_attempts_models_give_way_to_those_of_the_next(folder: Path, report: RunReport) -> None:
+    """In a sweep, which goes on in the same folders; what a runtime reads may be a folder."""
+    made = folder.parent / "store" / "net"
+    made.mkdir()
+    (made / "weights.bin").write_text("these")
+    model = artifact(made)
+    converted = replace(report, candidates=(replace(report.candidates[0], model=model),))
+    for name in ("baseline-fp32", "baseline-fp32.part"):
+        (folder / "models" / name).mkdir(parents=True)
+        (folder / "models" / name / "weights.bin").write_text("those of before")
+
+    (kept,) = Journal(folder).with_models(converted).candidates
+
+    assert artifact(kept.model.path).sha256 == model.sha256
+    assert [path.name for path in (folder / "models").iterdir()] == [kept.model.path.name]

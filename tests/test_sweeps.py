@@ -71,6 +71,31 @@ def test_the_newest_sweep_of_the_same_overrides_is_found(tmp_path: Path) -> None
     assert sweeps.newest(tmp_path, ["seed=3,4"]) is None
 
 
+def test_a_folder_that_holds_no_whole_sweep_hides_no_other(tmp_path: Path) -> None:
+    sweeps.write(RATES, tmp_path / "20260101_a")
+    (tmp_path / "20260301_a").mkdir()
+    (tmp_path / "20260301_a" / "sweep.json").write_text('{"overrides": ["sched')
+
+    assert sweeps.newest(tmp_path, RATES.overrides) == tmp_path / "20260101_a"
+
+
+def test_a_sweep_whose_jobs_cannot_have_their_folders_is_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "1").write_text("a file")
+
+    with pytest.raises(FileExistsError):
+        sweeps.write(RATES, tmp_path)
+    assert not (tmp_path / "sweep.json").exists()
+
+
+def test_who_goes_on_with_a_sweep_that_was_interrupted_begins_anew(tmp_path: Path) -> None:
+    sweeps.write(RATES, tmp_path)
+    sweeps.interrupt(tmp_path)
+    before = sweeps.is_interrupted(tmp_path)
+    sweeps.write(RATES, tmp_path)
+
+    assert (before, sweeps.is_interrupted(tmp_path)) == (True, False)
+
+
 def test_a_sweep_of_a_newer_secateur_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text('{"format": 2, "pages": []}')
 
@@ -88,6 +113,20 @@ def test_what_another_version_of_a_stage_made_is_stale(tmp_path: Path) -> None:
     write_records(tmp_path, record(version=quantize.VERSION - 1))
 
     assert sweeps.stale(tmp_path) == {"quantize": f"VERSION {quantize.VERSION - 1} → {quantize.VERSION}"}
+
+
+def test_what_no_stage_makes_any_more_is_stale(tmp_path: Path) -> None:
+    write_records(tmp_path, record(stage="trim"))
+
+    assert sweeps.stale(tmp_path) == {"trim": "there is no such stage any more"}
+
+
+def test_what_says_no_version_is_stale(tmp_path: Path) -> None:
+    old = record()
+    del old["version"]
+    write_records(tmp_path, old)
+
+    assert sweeps.stale(tmp_path) == {"quantize": "its record is of before versions were recorded"}
 
 
 def test_what_another_version_of_a_library_made_is_stale(tmp_path: Path) -> None:

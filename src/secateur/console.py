@@ -76,7 +76,7 @@ class Screen:
             self._bar.below = self._found
 
     def stage_finished(self, record: StageRecord) -> None:
-        self._close()
+        self.close()
         took = "stored" if record.reused else f"{record.seconds:.1f} s"
         rung = f"rung {record.rung}" if record.rung else ""
         line = Text.assemble(("↺ " if record.reused else "✓ ", "dim" if record.reused else "green"))
@@ -88,11 +88,12 @@ class Screen:
             self.console.print(f"  rung {rung.rung} loses more than max_map_drop")
 
     def run_finished(self, report: RunReport) -> None:
-        self._close()
+        self.close()
         self.console.print()
         self.console.print(tables(report) if report.status == "finished" else headline(report))
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Gives the terminal back."""
         if self._bar:
             self._bar.stop()
             self._bar = None

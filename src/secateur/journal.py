@@ -78,10 +78,17 @@ def _whole(path: Path) -> Iterator[Path]:
     """Never half a file, or folder: where to write it, beside its place; it is renamed when whole, and gone when that
     fails."""
     beside = path.with_name(f"{path.name}.part")
+    _remove(beside)  # of an attempt that was killed
     try:
         yield beside
-        beside.rename(path)
-    finally:
         if beside.is_dir():
-            shutil.rmtree(beside)
-        beside.unlink(missing_ok=True)
+            _remove(path)  # no folder takes another's place
+        beside.replace(path)
+    finally:
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)

@@ -142,7 +142,12 @@ def stale(folder: Path) -> dict[str, str]:
 
 def _changed(record: dict[str, Any]) -> str | None:
     """What differs between what made a stage's result and what would make it now."""
-    stage = importlib.import_module(f"secateur.stages.{record['stage']}")
+    try:
+        stage = importlib.import_module(f"secateur.stages.{record['stage']}")
+    except ModuleNotFoundError:
+        return "there is no such stage any more"
+    if "version" not in record:
+        return "its record is of before versions were recorded"
     then = {"VERSION": record["version"]} | record["libraries"]
     now = {"VERSION": stage.VERSION} | {library: _version(library) for library in record["libraries"]}
     changes = [f"{name} {then[name]} → {now[name]}" for name in then if then[name] != now[name]]

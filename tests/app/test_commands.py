@@ -172,3 +172,11 @@ def test_latest_points_to_the_newest_run(folder: Path) -> None:
 
     assert (folder / "outputs" / "latest").readlink() == Path("runs/second")
     assert {path.name for path in (folder / "outputs").iterdir()} == {"runs", "latest"}
+
+
+def test_latest_is_moved_on_where_a_killed_process_of_this_number_was_about_to(folder: Path) -> None:
+    (folder / "outputs" / "runs" / "run").mkdir(parents=True)
+    (folder / "outputs" / f".latest-{os.getpid()}").symlink_to("runs/gone")
+    running._point_latest(folder / "outputs" / "runs" / "run", folder / "outputs")
+
+    assert (folder / "outputs" / "latest").readlink() == Path("runs/run")

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ def sensitivity(overrides: list[str]) -> int:
     check_places(spec)
     folder = Path(plain["outputs"]) / "sensitivity" / f"{datetime.now():%Y%m%d-%H%M%S-%f}_{spec.name}"
     screen = Screen(Console())
-    with in_one_line(), _unless_empty(folder):
+    with in_one_line(), _unless_empty(folder), closing(screen):
         tools, store = workshop(plain, screen)
         found = pipeline.sensitivities(spec, tools, store, [Journal(folder), screen])
         (folder / "sensitivity.csv").write_text(pages.to_csv(found))

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from secateur import plugins, sweeps
 from secateur.app.checking import PARTS, check_places, device_of, to_spec
 from secateur.errors import SecateurError, TrackingError
-from secateur.interrupts import heeded
-from secateur.results import RunHeader, RunReport
+from secateur.interrupts import Interrupts, heeded
+from secateur.results import Epoch, Rung, RunHeader, RunReport, StageRecord
 
 if TYPE_CHECKING:
     from secateur.console import Screen
@@ -60,7 +60,7 @@ def run_in_folder(order: Order, folder: Path) -> RunReport:
             with interrupts.raised():
                 journal.start_anew()
                 check_places(spec)
-                sinks.extend(_tracking(order, header, folder))
+                sinks.extend([*_tracking(order, header, folder), _Swallowed(interrupts)])
                 _point_latest(folder, Path(order.plain["outputs"]))
                 report = _run(spec, order.plain, header, screen, journal, sinks)
         except SecateurError as error:
@@ -79,6 +79,28 @@ def run_in_folder(order: Order, folder: Path) -> RunReport:
     if fault:
         raise fault
     return report
+
+
+@dataclass(frozen=True)
+class _Swallowed:
+    """A sink, the last: an interrupt that came where Python cannot raise it, as in a destructor, is raised here."""
+
+    interrupts: Interrupts
+
+    def stage_started(self, stage: str, label: str) -> None:
+        self.interrupts.check()
+
+    def stage_finished(self, record: StageRecord) -> None:
+        self.interrupts.check()
+
+    def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
+        self.interrupts.check()
+
+    def rung_finished(self, rung: Rung) -> None:
+        self.interrupts.check()
+
+    def run_finished(self, report: RunReport) -> None:
+        """It ends anyway."""
 
 
 def broken(status: Literal["failed", "killed"], line: str, header: RunHeader, started: float) -> RunReport:
@@ -158,6 +180,7 @@ def _git_commit() -> str | None:
 def _point_latest(folder: Path, outputs: Path) -> None:
     """outputs/latest -> the newest run, swapped in one step."""
     fresh = outputs / f".latest-{os.getpid()}"
+    fresh.unlink(missing_ok=True)  # of a process that was killed; in a container the same number comes again
     fresh.symlink_to(os.path.relpath(folder, outputs))
     fresh.replace(outputs / "latest")
 
