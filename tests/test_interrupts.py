@@ -68,6 +68,22 @@ with heeded():
         (out / "ended").touch()
 """
 
+SLOW_TO_HEED = """
+import sys, time
+from pathlib import Path
+(Path(sys.argv[1]) / "starting").touch()
+while not (Path(sys.argv[1]) / "go").exists():
+    time.sleep(0.01)
+"""
+
+SLOW_TO_IMPORT = """
+import os, time
+from pathlib import Path
+(Path(os.environ["OUT"]) / "begun").touch()
+time.sleep(60)
+"""
+"""In typer's place."""
+
 Start = Callable[[str], subprocess.Popen[str]]
 
 
@@ -155,3 +171,62 @@ def test_a_process_ends_with_the_one_that_started_it(start: Start, tmp_path: Pat
     os.kill(process.pid, signal.SIGKILL)
 
     until((tmp_path / "ended").exists)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (["run"], "interrupted; the same command goes on where it was"),
+        (["run", "-m"], "interrupted; with --resume the same command goes on where it was"),
+        (["sensitivity"], "interrupted; the same command goes on where it was"),
+        (["predict"], "interrupted"),
+    ],
+)
+def test_an_interrupt_while_a_command_is_being_imported_is_told_in_one_line(
+    number: int, command: list[str], line: str, tmp_path: Path
+) -> None:
+    (tmp_path / "typer.py").write_text(SLOW_TO_IMPORT)
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    secateur = Path(sys.executable).with_name("secateur")
+    process = subprocess.Popen(
+        [secateur, *command], env=os.environ | {"PYTHONPATH": paths, "OUT": str(tmp_path)}, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    until((tmp_path / "begun").exists)
+    process.send_signal(number)
+
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, said) == (130, f"secateur: {line}\n")
+
+
+def test_a_process_that_is_handed_an_interrupt_before_it_heeds_it_does_so_when_it_can(
+    start: Start, tmp_path: Path
+) -> None:
+    process = start(HANDS_ON.replace(repr(WORKS), repr(SLOW_TO_HEED + WORKS)))
+    until((tmp_path / "starting").exists)
+    process.send_signal(signal.SIGINT)
+    until(lambda: bool(_pending(process)))
+    (tmp_path / "go").touch()
+    (tmp_path / "end").touch()
+
+    assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "interrupted\n"
+
+
+def _pending(process: subprocess.Popen[str]) -> int:
+    """Signals that wait for the child to heed them."""
+    (child,) = psutil.Process(process.pid).children()
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{child.pid}/status").read_text().splitlines())
+    return int(status["ShdPnd"], 16)
+
+
+def test_what_a_shell_starts_in_the_background_does_not_hear_ctrl_c(start: Start, tmp_path: Path) -> None:
+    process = start("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + WORKS)
+    until((tmp_path / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    until((tmp_path / "ending").exists)
+    process.send_signal(signal.SIGINT)
+    (tmp_path / "end").touch()
+
+    assert process.wait(PATIENCE_SECONDS) == 0
