@@ -54,13 +54,16 @@ class Command:
     arguments: Sequence[str]
     outputs: Path
     name: str = "run"
+    before: Sequence[str] = ()
+    """What starts it: faketime, strace."""
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
-        self.before = set(self.folders())
+        self.found = set(self.folders())
+        words = [*self.before, SECATEUR, self.name, *self.arguments, f"outputs={self.outputs}"]
         self.process = subprocess.Popen(
-            [SECATEUR, self.name, *self.arguments, f"outputs={self.outputs}"], env=os.environ | {MARK: self.mark},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
+            words, env=os.environ | {MARK: self.mark}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            process_group=0,
         )  # fmt: skip
 
     def folders(self) -> list[Path]:
@@ -70,7 +73,7 @@ class Command:
     @property
     def recorded(self) -> int:
         """Stages, of all that this command does."""
-        fresh = [folder for folder in self.folders() if folder not in self.before]
+        fresh = [folder for folder in self.folders() if folder not in self.found]
         return sum(len(records(folder)) for folder in fresh)
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from experiments.chaos import Command, differences, disturbed, moments, records, report
 
@@ -57,6 +60,22 @@ def test_a_run_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
     last = max((tmp_path / "runs").iterdir(), key=lambda run: run.name)
     assert kills
     assert differences(undisturbed, last) == []
+
+
+@pytest.mark.skipif(not which("faketime"), reason="needs faketime, of Debian's package of that name")
+def test_a_clock_that_is_put_back_changes_no_durations_and_not_which_run_is_the_latest(
+    tiny: list[str], undisturbed: Path
+) -> None:
+    outputs = undisturbed.parents[1]
+    yesterday = ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", "-1d"]
+    again = Command([*tiny, UNTRACKED], outputs, before=yesterday)
+    again.end()
+
+    (folder,) = set((outputs / "runs").iterdir()) - {undisturbed}
+    assert folder.name < undisturbed.name
+    assert (outputs / "latest").resolve() == folder
+    assert 0 < report(folder)["run"]["seconds"] < 600
+    assert all(record["reused"] and 0 <= record["seconds"] < 60 for record in records(folder))
 
 
 # ---- Ctrl-C ---------------------------------------------------------------------------------------
@@ -129,7 +148,7 @@ def interrupt(command: Command, when: Callable[[Command], bool], how: Callable[[
     assert command.wait_until(lambda: when(command)), command.end()
     how(command)
     said = command.end()
-    fresh = [folder for folder in command.folders() if folder not in command.before]
+    fresh = [folder for folder in command.folders() if folder not in command.found]
     half_made = [*command.outputs.rglob("*.part"), *_stages_half_made(command.outputs / "store" / ".tmp")]
     return Interrupted(command.process.returncode, said, command.survivors(), fresh[0] if fresh else None, half_made)
 
@@ -231,10 +250,15 @@ def ended(command: Command) -> Attempt:
 
 
 @pytest.fixture(scope="module")
-def attempts(swept: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attempt]:
+def sweep_outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweep")
+
+
+@pytest.fixture(scope="module")
+def attempts(swept: list[str], sweep_outputs: Path) -> dict[str, Attempt]:
     """The first job's process is killed and the second's faults; then the sweep is gone on with, and killed itself in
     the middle of the first job; then it is let go on."""
-    outputs = tmp_path_factory.mktemp("sweep")
+    outputs = sweep_outputs
     first = Command(swept, outputs)
     for job, number in ((0, signal.SIGKILL), (1, signal.SIGSEGV)):
         assert first.wait_until(lambda job=job: len(recorded(outputs, job)) >= 2), first.end()
@@ -278,6 +302,47 @@ def test_a_killed_sweep_is_gone_on_with_and_makes_nothing_twice(attempts: dict[s
     had = {key for attempt in (attempts["faults"], killed) for job in attempt.made for key, _ in job}
     assert had
     assert not [key for job in resumed.made for key, reused in job if key in had and not reused]
+
+
+@pytest.fixture
+def aged(attempts: dict[str, Attempt], sweep_outputs: Path) -> Iterator[Path]:
+    """The folder of a finished job of which another version of a stage made a result."""
+    job = jobs(sweep_outputs)[0]
+    now = (job / "records.jsonl").read_text()
+    made = [record | {"version": 0} if record["stage"] == "contrast" else record for record in records(job)]
+    (job / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in made))
+    yield job
+    (job / "records.jsonl").write_text(now)
+
+
+def test_what_another_version_made_is_told_and_done_again_and_nothing_else(
+    aged: Path, swept: list[str], sweep_outputs: Path
+) -> None:
+    other = sweep_outputs / "sweeps" / aged.parent.name / "1" / "report.json"
+    before, stamp = other.read_bytes(), other.stat().st_mtime_ns
+    attempt = ended(Command([*swept, "--resume"], sweep_outputs))
+
+    told, again, *_ = attempt.said.splitlines()
+    assert told.startswith(f"secateur: going on with {aged.parent}: 3 jobs: 2 finished, 1 failed")
+    assert again == "secateur: contrast is repeated, and what follows from it: VERSION 0 → 1"
+    assert {record["version"] for record in records(aged) if record["stage"] == "contrast"} == {1}
+    assert (other.read_bytes(), other.stat().st_mtime_ns) == (before, stamp)
+
+
+def test_a_job_that_another_process_does_is_waited_for_and_left_out(
+    aged: Path, swept: list[str], sweep_outputs: Path
+) -> None:
+    report_before = (aged / "report.json").stat().st_mtime_ns
+    with FileLock(aged / ".lock"):
+        command = Command([*swept, "--resume"], sweep_outputs)
+        assert command.process.stderr
+        line = f"secateur: {aged} is being worked on by another process; waiting for it\n"
+        assert line in iter(command.process.stderr.readline, "")
+        done = [record | {"version": 1} if record["stage"] == "contrast" else record for record in records(aged)]
+        (aged / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in done))
+    command.end()
+
+    assert (aged / "report.json").stat().st_mtime_ns == report_before
 
 
 SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
