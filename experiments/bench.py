@@ -11,6 +11,7 @@ temporary folder. Takes about the time of two quickstarts.
     python experiments/bench.py store      only what the store costs when it holds ten thousand results
     python experiments/bench.py tracking   only many runs in MLflow: 16 that start cold at once, and 1,000
     python experiments/bench.py chaos      only whether a run bears to be killed 30 times: half an hour
+    python experiments/bench.py sweep      only what a sweep's jobs pay for twice: half an hour
     python experiments/bench.py latency    only whether a speed-up is the same when it is measured again: half an hour
 """
 
@@ -54,6 +55,25 @@ CHAOS = [
     *"benchmark.rounds=2 benchmark.seconds=0.2 benchmark.warmup_seconds=0.1".split(),
 ]
 """A run of a minute: trainings that go on after a kill, healing, two rungs, INT8, processes that are timed."""
+SWEEP = [
+    *"+study=quickstart max_map_drop=null schedule=one_shot tracking=none".split(),
+    *"schedule.target=0.1,0.2,0.3,0.4 quantization=int8_static,int8_dynamic,fp16".split(),
+]
+STAGES = sum(
+    {
+        "prepare": 1,
+        "baseline": 1,
+        "prune": 4,
+        "finetune": 4,
+        "export": 1 + 4,
+        "quantize": (1 + 4) * (1 + 3),  # each net, as it is and in three ways
+        "verify": (1 + 4) * (1 + 3),
+        "evaluate": 1 + 4 * 2 + (1 + 4) * (1 + 3),  # the checkpoints, pruned and tuned, and the files
+        "contrast": 4 * 3,  # all files of a job together
+        "benchmark": 4 * 3,
+    }.values()
+)
+"""Of the sweep's twelve jobs, by hand."""
 
 
 @dataclass(frozen=True)
@@ -401,6 +421,24 @@ def chaos() -> Iterator[Goal]:
             print(line, file=sys.stderr)
 
 
+def sweep() -> Iterator[Goal]:
+    """Rates x quantizations on the quickstart's data; what they share is to be paid for once."""
+    with TemporaryDirectory(prefix="secateur-bench-") as folder:
+        _run("run", "-m", *SWEEP, f"outputs={folder}")
+        jobs = [
+            [json.loads(line) for line in path.read_text().splitlines()]
+            for path in Path(folder).glob("sweeps/*/*/records.jsonl")
+        ]
+    records = [record for job in jobs for record in job]
+    once = {record["key"]: record["made_in_seconds"] for record in records}
+    made, spent = sum(not record["reused"] for record in records), sum(record["seconds"] for record in records)
+    longest = max(sum(record["made_in_seconds"] for record in job) for job in jobs)
+    cost = spent / sum(once.values())
+    yield Goal("12 jobs, over the longest of them and what the others do not share with it", cost, "x", 1.25)
+    yield Goal("  over 12 times the longest", spent / (len(jobs) * longest), "x", 1)
+    yield Goal("  stages that were made, more or fewer than there are", abs(made - STAGES), "", 0)
+
+
 def quickstart() -> Iterator[Goal]:
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         command = ("run", "+study=quickstart", f"outputs={folder}")
@@ -453,6 +491,7 @@ SECTIONS = {
     "pruning": pruning,
     "int8": int8,
     "chaos": chaos,
+    "sweep": sweep,
     "latency": latency,
     "predicting": predicting,
     "store": store,
