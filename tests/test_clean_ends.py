@@ -232,7 +232,6 @@ class Attempt:
 
     code: int
     said: str
-    table: str
     survivors: list[str]
     states: list[str]
     errors: list[str | None]
@@ -241,12 +240,12 @@ class Attempt:
 
 
 def ended(command: Command) -> Attempt:
-    table, said = command.process.communicate(timeout=600)
+    said = command.end()
     folders = jobs(command.outputs)
     told = [report(job)["run"]["error"] if (job / "report.json").exists() else None for job in folders]
     made = [[(record["key"], record["reused"]) for record in records(job)] for job in folders]
     code = command.process.returncode
-    return Attempt(code, said, table, command.survivors(), states(command.outputs), told, made)
+    return Attempt(code, said, command.survivors(), states(command.outputs), told, made)
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +287,7 @@ def test_a_job_that_dies_is_told_with_its_cause_and_the_others_go_on(attempts: d
         "its process was ended by signal 11",
     ]
     assert str(faults.errors[2]).startswith("0.99 of the macs is out of reach: ")
-    assert all(str(error) in " ".join(faults.table.split()) for error in faults.errors[:2])
+    assert all(f"failed: {error}" in faults.said for error in faults.errors)
 
 
 def test_a_sweep_that_is_killed_leaves_no_process(attempts: dict[str, Attempt]) -> None:
@@ -343,46 +342,6 @@ def test_a_job_that_another_process_does_is_waited_for_and_left_out(
     command.end()
 
     assert (aged / "report.json").stat().st_mtime_ns == report_before
-
-
-SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-
-
-@pytest.fixture(scope="module", params=["one after another", "side by side"])
-def interrupted_sweep(
-    request: pytest.FixtureRequest, swept: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Attempt:
-    """By a terminal's Ctrl-C, while all jobs that can be are being done."""
-    outputs = tmp_path_factory.mktemp("interrupted_sweep")
-    at_once = SIDE_BY_SIDE if request.param == "side by side" else []
-    command = Command([*swept, *at_once], outputs)
-    busy = range(2 if at_once else 1)
-    assert command.wait_until(lambda: all(len(recorded(outputs, job)) >= 2 for job in busy)), command.end()
-    in_the_group(command)
-    attempt = ended(command)
-    assert attempt.states[: len(busy)] == ["killed"] * len(busy)
-    return attempt
-
-
-def test_ctrl_c_ends_a_sweep_with_the_jobs_records_and_one_line(interrupted_sweep: Attempt) -> None:
-    line = "secateur: interrupted; with --resume the same command goes on where it was\n"
-
-    assert (interrupted_sweep.code, interrupted_sweep.said) == (130, line)
-    assert interrupted_sweep.survivors == []
-
-
-def test_the_jobs_that_an_interrupt_forestalled_are_told_as_not_started(interrupted_sweep: Attempt) -> None:
-    assert interrupted_sweep.states[2] == "no report"
-    assert " not started" in interrupted_sweep.table.splitlines()[-1]
-
-
-def test_a_sweep_that_is_killed_ends_its_jobs_in_whatever_process_they_are(swept: list[str], tmp_path: Path) -> None:
-    command = Command([*swept, *SIDE_BY_SIDE], tmp_path)
-    assert command.wait_until(lambda: all(len(recorded(tmp_path, job)) >= 2 for job in (0, 1))), command.end()
-    command.process.kill()
-
-    assert ended(command).survivors == []
-    assert states(tmp_path)[:2] == ["killed", "killed"]
 
 
 # ---- many that share a store ----------------------------------------------------------------------

@@ -14,11 +14,11 @@ GO_ON = ("run", "sensitivity")
 
 
 def main() -> None:
-    try:
-        with heeded():
-            sys.exit(_code(sys.argv[1:]))
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is told: what is left is Python's own end
+    with heeded():
+        code = _code(sys.argv[1:])
+    if code == EXIT_CODE:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is told: a second one needs no traceback of Python's own end
+    sys.exit(code)
 
 
 def _code(words: list[str]) -> int:
