@@ -1,4 +1,4 @@
-"""How sweeps end that are interrupted or killed, and whose jobs are: real processes, whose work is to import torch."""
+"""How runs and sweeps end that are interrupted or killed, or whose jobs are: real processes, that only import torch."""
 
 from __future__ import annotations
 
@@ -78,8 +78,35 @@ def politely_in_the_group(command: Command) -> None:
     os.killpg(command.process.pid, signal.SIGTERM)
 
 
+INTERRUPTS = pytest.mark.parametrize("interrupt", [in_the_group, by_number, politely, politely_in_the_group])
+
+
+@INTERRUPTS
+def test_an_interrupt_ends_a_run_with_its_record(
+    interrupt: Callable[[Command], None], begun: Path, folder: Path
+) -> None:
+    command = Command(["tracking=none"], folder / "outputs")
+    at_work(command, begun, 1)
+    interrupt(command)
+
+    assert command.end() == "secateur: interrupted; the same command goes on where it was\n"
+    assert command.process.returncode == 130
+    (run,) = (folder / "outputs" / "runs").iterdir()
+    assert report(run)["run"]["status"] == "killed"
+
+
+def test_an_interrupt_ends_a_sensitivity_that_has_nothing_yet_without_a_trace(begun: Path, folder: Path) -> None:
+    command = Command([], folder / "outputs", "sensitivity")
+    at_work(command, begun, 1)
+    in_the_group(command)
+
+    assert command.end() == "secateur: interrupted; the same command goes on where it was\n"
+    assert command.process.returncode == 130
+    assert list((folder / "outputs" / "sensitivity").iterdir()) == []
+
+
 @LAUNCHERS
-@pytest.mark.parametrize("interrupt", [in_the_group, by_number, politely, politely_in_the_group])
+@INTERRUPTS
 def test_an_interrupt_ends_a_sweep_with_its_jobs_records(
     interrupt: Callable[[Command], None], launcher: list[str], at_once: int, begun: Path, folder: Path
 ) -> None:
