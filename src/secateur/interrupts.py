@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
@@ -17,29 +18,33 @@ import psutil
 EXIT_CODE = 130
 """Of a command that was interrupted, as shells have it: 128 + SIGINT."""
 
+LOOK = 1.0  # seconds
+
 
 @dataclass
 class Interrupts:
     """Whether an end was asked for."""
 
     asked: bool = False
-    _held_back: bool = False
+    _told: Callable[[], object] | None = None
 
     @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """Within it the first interrupt is only noted, so that what has begun is whole; a second stops at once."""
-        self._held_back = True
+    def held_back(self, tell: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Within it the first interrupt is only noted and told, so that what has begun is whole; a second stops at
+        once."""
+        self._told = tell
         try:
             yield
         finally:
-            self._held_back = False
+            self._told = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Of SIGTERM only the first counts: a group and a parent that hands it on may both be sent the same one."""
         if not self.asked:
             self.asked = True
-            if not self._held_back:
+            if self._told is None:
                 raise KeyboardInterrupt
+            self._told()
         elif number == signal.SIGINT:
             stop_at_once()
 
@@ -68,24 +73,43 @@ def stop_at_once() -> None:
     os._exit(EXIT_CODE)
 
 
-def done_by(command: list[str], output: IO[str] | None) -> int:
-    """Runs the command to its end; its exit code, negative where a signal ended it.
+def done_by(
+    command: list[str],
+    output: IO[str] | None,
+    place: Path | None = None,
+    asked_to_end: Callable[[], bool] = lambda: False,
+) -> int:
+    """Runs the command in the folder `place` to its end; its exit code, negative where a signal ended it.
 
-    An interrupt is handed on to it, and raised here when it has ended. It is in a process group of its own, so that a
-    terminal's Ctrl-C reaches it once, and its standard input is a life line (`end_with_parent`).
+    An interrupt, or `asked_to_end`, is handed on to it as SIGINT, and raised here when it has ended. It is in a process
+    group of its own, so that a terminal's Ctrl-C reaches it once, and its standard input is a life line
+    (`end_with_parent`).
     """
-    options: dict[str, Any] = {"stdin": subprocess.PIPE, "process_group": 0}
+    options: dict[str, Any] = {"cwd": place, "stdin": subprocess.PIPE, "process_group": 0}
     if output:
         options |= {"stdout": output, "stderr": subprocess.STDOUT}
     with heeded() as interrupts, subprocess.Popen(command, **options) as process:
         try:
-            process.wait()
+            _wait(process, asked_to_end)
         except KeyboardInterrupt:
+            interrupts.asked = True
             process.send_signal(signal.SIGINT)
             process.wait()
     if interrupts.asked:
         raise KeyboardInterrupt
     return process.returncode
+
+
+def _wait(process: subprocess.Popen[Any], asked_to_end: Callable[[], bool]) -> None:
+    """Until the process ends by itself; raises KeyboardInterrupt when it is to end."""
+    while True:
+        try:
+            process.wait(LOOK)
+        except subprocess.TimeoutExpired:
+            if asked_to_end():
+                raise KeyboardInterrupt from None
+        else:
+            return
 
 
 def end_with_parent() -> None:

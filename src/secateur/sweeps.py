@@ -19,6 +19,8 @@ from secateur.store import kind_of
 
 PLAN = "sweep.json"
 FORMAT = 1
+STOP = "stop"
+"""A file that says, on whichever machine they are, that no job is to begin and those that have begun are to end."""
 
 State = Literal["finished", "failed", "killed", "broken off", "not started"]
 

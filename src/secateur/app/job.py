@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from secateur.app.composing import in_one_line, order_in, set_up_logging
-from secateur.app.running import is_done, run_in_folder
+from secateur.app.running import is_done, on_a_free_device, run_in_folder
 from secateur.errors import SecateurError
 from secateur.interrupts import EXIT_CODE, end_with_parent
 
@@ -29,7 +29,8 @@ def main(folder: Path) -> int:
         with in_one_line(), _alone_in(folder):
             if is_done(order, folder):  # by the one that was waited for
                 return 0
-            return 2 if run_in_folder(order, folder).error else 0
+            with on_a_free_device(order) as order:
+                return 2 if run_in_folder(order, folder).error else 0
     except SecateurError as error:
         sys.stderr.write(f"secateur: {error}\n")
         return 2

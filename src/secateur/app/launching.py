@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
-from contextlib import nullcontext
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -30,18 +33,29 @@ def run_job(config: DictConfig) -> float | None:
         _say(f"{_label(folder)}: finished before")
     elif HydraConfig.get().launcher._target_ == BASIC:
         _say(f"\n{_label(folder)}")
-        _do(folder, aside=False)
-    else:
-        started = time.monotonic()
-        _do(folder, aside=True)
-        _say(f"{_label(folder)}: {_outcome(folder)} ({time.monotonic() - started:.0f} s)")
+        _do(folder, None)
+    elif not _is_to_end(folder):
+        _do_aside(folder)
     return objective(sweeps.report_in(folder) or {})
 
 
-def _do(folder: Path, aside: bool) -> None:
+def _do_aside(folder: Path) -> None:
+    """Beside other jobs, in a process of the launcher's, which no Ctrl-C in a terminal may end: the sweep says when."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    started = time.monotonic()
+    with (folder / CONSOLE).open("w") as output, suppress(KeyboardInterrupt):
+        _do(folder, output)
+    _say(f"{_label(folder)}: {_outcome(folder)} ({time.monotonic() - started:.0f} s)")
+
+
+def _is_to_end(folder: Path) -> bool:
+    return (folder.parent / sweeps.STOP).exists()
+
+
+def _do(folder: Path, output: IO[str] | None) -> None:
     command = [sys.executable, "-m", process.__name__, str(folder)]
-    with (folder / CONSOLE).open("w") if aside else nullcontext() as output:
-        code = done_by(command, output)
+    code = done_by(command, output, Path(HydraConfig.get().runtime.cwd), lambda: _is_to_end(folder))
     report = sweeps.report_in(folder)
     if code not in (0, EXIT_CODE) and (report is None or report["run"]["status"] == "finished"):
         report_failure(order_in(folder), folder, _cause(code))
