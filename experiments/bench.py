@@ -12,18 +12,22 @@ temporary folder. Takes about the time of two quickstarts.
     python experiments/bench.py tracking   only many runs in MLflow: 16 that start cold at once, and 1,000
     python experiments/bench.py chaos      only whether a run bears to be killed 30 times: half an hour
     python experiments/bench.py sweep      only what a sweep's jobs pay for twice: half an hour
+    python experiments/bench.py parallel   only jobs side by side: what they lose, what they do to each other's clock
     python experiments/bench.py latency    only whether a speed-up is the same when it is measured again: half an hour
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
 SECATEUR = str(Path(sys.executable).with_name("secateur"))
 PRUNES = {"channels": 5, "macs": 30, "latency": 180}
 """Units of a budget, and the seconds that planning and applying it may take."""
-IMGSZ, ROUNDS, REPEATS = 640, 6, 10
+IMGSZ, ROUNDS, REPEATS, TIMES = 640, 6, 10, 5
 ENTRIES, LOOKUPS = 10_000, 1_000
 COLD, COLD_REPEATS = 16, 5
 KILLS = 30
@@ -232,6 +236,80 @@ def _spread(folder: Path) -> float:
     """(most − least) / median, %."""
     again = [_speedups(folder, "fp32", "int8")[0] for _ in range(REPEATS)]
     return 100 * (max(again) - min(again)) / statistics.median(again)
+
+
+def parallel() -> Iterator[Goal]:
+    """Sixteen cold jobs at once against a new database, again and again; and what a job that takes the clock finds
+    beside one that trains, with and without the lock that both of them see."""
+    yield Goal(f"16 cold jobs at once, {TIMES} times: runs that MLflow lacks", _lost(), "", 0)
+    with TemporaryDirectory(prefix="secateur-bench-") as folder:
+        _run(*_small(folder))
+        alone = _clocked(folder, "0.11")
+        with _trained_beside(folder, seed=1):
+            beside = _clocked(folder, "0.12")
+        with _trained_beside(folder, seed=2), TemporaryDirectory(prefix="secateur-elsewhere-") as elsewhere:
+            disturbed = _clocked(folder, "0.13", TMPDIR=elsewhere)
+    yield Goal("p50 beside a job that trains, over p50 alone", beside["p50"] / alone["p50"], "x", 1.1)
+    yield Goal("  where the two do not see each other's lock", disturbed["p50"] / alone["p50"], "x", math.inf)
+    yield Goal("INT8 speed-up beside it, over that alone", _off(beside, alone), "%", 6)
+    yield Goal("  where the two do not see each other's lock", _off(disturbed, alone), "%", math.inf)
+
+
+def _lost() -> int:
+    from mlflow.tracking import MlflowClient
+
+    lost = 0
+    names = ",".join(f"job{number}" for number in range(16))
+    for _ in range(TIMES):
+        with TemporaryDirectory(prefix="secateur-bench-") as folder:
+            least = ["schedule=none", "quantization=fp32", "imgsz=64", "dataset.size=64"]
+            at_once = ["hydra/launcher=parallel", "hydra.launcher.n_jobs=16"]
+            _run(*_small(folder), "-m", f"name={names}", *least, *at_once)
+            client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+            runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+            lost += 16 - sum(
+                run.info.status == "FINISHED" and "final/latency_ms_p50" in run.data.metrics for run in runs
+            )
+    return lost
+
+
+def _small(folder: str) -> list[str]:
+    """A run of a minute, in INT8 too."""
+    data = "dataset=shapes dataset.size=320 dataset.train=32 dataset.val=8 imgsz=320 quantization.images=8"
+    net = "model=yolov8n_seg_scratch model.training.epochs=1 finetune.epochs=1 schedule.steps=4"
+    return ["run", *data.split(), *net.split(), "benchmark.rounds=6", "benchmark.seconds=1", f"outputs={folder}"]
+
+
+def _clocked(folder: str, warmup: str, **environment: str) -> dict[str, float]:
+    """What the small run's files take; nothing but that is done again."""
+    command = [SECATEUR, *_small(folder), f"benchmark.warmup_seconds={warmup}"]
+    subprocess.run(command, env=os.environ | environment, stdout=subprocess.DEVNULL, check=True)
+    report = json.loads((Path(folder) / "latest" / "report.json").read_text())
+    files = {file["name"]: file for file in report["candidates"]}
+    return {
+        "p50": files["baseline-fp32"]["latency_ms"]["p50"],
+        "speedup": files["baseline-int8_static"]["speedup"]["median"],
+    }
+
+
+@contextmanager
+def _trained_beside(folder: str, seed: int) -> Iterator[None]:
+    """Within it a run of another seed is at work, past its start."""
+    command = [SECATEUR, *_small(folder), f"seed={seed}", f"name=beside{seed}", "finetune.epochs=4"]
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while job.poll() is None and not list(Path(folder).glob(f"runs/*beside{seed}/records.jsonl")):
+            time.sleep(0.1)
+        yield
+        if job.poll() is not None:
+            sys.exit("the job beside had ended before the clock was taken")
+    finally:
+        job.send_signal(signal.SIGINT)
+        job.wait()
+
+
+def _off(one: dict[str, float], other: dict[str, float]) -> float:
+    return 100 * abs(one["speedup"] / other["speedup"] - 1)
 
 
 def predicting() -> Iterator[Goal]:
@@ -493,6 +571,7 @@ SECTIONS = {
     "chaos": chaos,
     "sweep": sweep,
     "latency": latency,
+    "parallel": parallel,
     "predicting": predicting,
     "store": store,
     "tracking": tracking,

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from secateur.interrupts import done_by
+
 PATIENCE_SECONDS = 30
 
 WORKS = """
@@ -230,3 +232,17 @@ def test_what_a_shell_starts_in_the_background_does_not_hear_ctrl_c(start: Start
     (tmp_path / "end").touch()
 
     assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_process_that_is_asked_to_end_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "end").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        done_by([sys.executable, "-c", WORKS, str(tmp_path)], None, asked_to_end=(tmp_path / "begun").exists)
+    assert (tmp_path / "ended").exists()
+
+
+def test_a_process_works_in_the_folder_that_it_is_given(tmp_path: Path) -> None:
+    done_by([sys.executable, "-c", "open('here', 'w')"], None, tmp_path)
+
+    assert (tmp_path / "here").exists()

@@ -1,4 +1,8 @@
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -78,6 +82,49 @@ def test_a_stage_is_run_once_and_then_reused(runner: Runner, notes: Notes, input
     assert first.model.path.read_bytes() == b"a net"
     assert [record.reused for record in notes.records] == [False, True]
     assert notes.records[0].made_in_seconds == notes.records[1].made_in_seconds
+
+
+class Doors:
+    """A machine that notes who came in, and lets nobody in for a while."""
+
+    def __init__(self) -> None:
+        self.entered: list[str] = []
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        self.entered.append("shared")
+        yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        self.entered.append("alone")
+        time.sleep(0.2)
+        yield
+
+
+def test_a_stage_that_takes_the_clock_has_the_machine_alone_and_a_reused_one_does_not_need_it(
+    runner: Runner, inputs: quantize.Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doors = Doors()
+    runner = replace(runner, tools=replace(runner.tools, machine=doors))
+    runner(quantize.run, inputs, "computes")
+    monkeypatch.setattr(quantize, "VERSION", quantize.VERSION + 1)
+    monkeypatch.setattr(quantize, "timed", lambda inputs: True, raising=False)
+    runner(quantize.run, inputs, "takes the clock")
+    runner(quantize.run, inputs, "reused")
+
+    assert doors.entered == ["shared", "alone"]
+
+
+def test_waiting_for_the_machine_is_not_part_of_what_a_result_took(
+    runner: Runner, notes: Notes, inputs: quantize.Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = replace(runner, tools=replace(runner.tools, machine=Doors()))
+    monkeypatch.setattr(quantize, "timed", lambda inputs: True, raising=False)
+    runner(quantize.run, inputs, "takes the clock")
+
+    (record,) = notes.records
+    assert record.seconds >= 0.2 > record.made_in_seconds
 
 
 def test_the_label_and_the_rung_do_not_change_the_key(runner: Runner, notes: Notes, inputs: quantize.Inputs) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -151,14 +152,19 @@ def _descendants() -> list[psutil.Process]:
     return below
 
 
-def done_by(command: list[str], output: IO[str] | None, ended: Callable[[], bool] = lambda: False) -> int:
-    """Runs the command to its end; its exit code, negative where a signal ended it.
+def done_by(
+    command: list[str],
+    output: IO[str] | None,
+    place: Path | None = None,
+    asked_to_end: Callable[[], bool] = lambda: False,
+) -> int:
+    """Runs the command in the folder `place` to its end; its exit code, negative where a signal ended it.
 
-    An interrupt is handed on to it, and raised here when it has ended; so is an end that `ended` tells of, which is
-    asked twice a second. It is in a process group of its own, so that a terminal's Ctrl-C reaches it once, and its
-    standard input is a life line (`end_with_parent`). The command must be one that is `heeded`.
+    An interrupt, or `asked_to_end`, is handed on to it, and raised here when it has ended. It is in a process group of
+    its own, so that a terminal's Ctrl-C reaches it once, and its standard input is a life line (`end_with_parent`). It
+    must be one that is `heeded`: until then it hears no interrupt.
     """
-    options: dict[str, Any] = {"stdin": subprocess.PIPE, "process_group": 0}
+    options: dict[str, Any] = {"cwd": place, "stdin": subprocess.PIPE, "process_group": 0}
     if output:
         options |= {"stdout": output, "stderr": subprocess.STDOUT}
     with heeded() as interrupts, interrupts.held_back():
@@ -168,7 +174,7 @@ def done_by(command: list[str], output: IO[str] | None, ended: Callable[[], bool
         with process:
             try:
                 with interrupts.raised():
-                    _wait(process, ended)
+                    _wait(process, asked_to_end)
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
@@ -177,9 +183,9 @@ def done_by(command: list[str], output: IO[str] | None, ended: Callable[[], bool
     return process.returncode
 
 
-def _wait(process: subprocess.Popen[Any], ended: Callable[[], bool]) -> None:
+def _wait(process: subprocess.Popen[Any], asked_to_end: Callable[[], bool]) -> None:
     while process.returncode is None:
-        if ended():
+        if asked_to_end():
             raise KeyboardInterrupt
         with suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_EVERY_SECONDS)

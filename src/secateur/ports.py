@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -417,6 +418,28 @@ class Sink(Protocol):
         """The run is over, well or not."""
 
 
+class Machine(Protocol):
+    """Where several jobs may work at once."""
+
+    def shared(self) -> AbstractContextManager[object]:
+        """For what computes: beside others, but beside nobody who takes the clock."""
+        ...
+
+    def alone(self) -> AbstractContextManager[object]:
+        """For what takes the clock."""
+        ...
+
+
+class Undisturbed:
+    """A machine that no other job works on."""
+
+    def shared(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def alone(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+
 @dataclass(frozen=True)
 class Tools:
     """What stages work with; nothing here changes a result, only how fast it comes."""
@@ -426,6 +449,7 @@ class Tools:
     downloads: Downloads
     progress: Progress
     epoch: Callable[[Epoch], None] = field(default=lambda epoch: None)
+    machine: Machine = field(default_factory=Undisturbed)
 
     @property
     def watch(self) -> Watch:

@@ -20,7 +20,8 @@ I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
 StageFunction = Callable[[I, Tools, Path], O]
-"""`run` of a module of `stages`, which also says VERSION and LIBRARIES, and RESUMES where it goes on after a kill."""
+"""`run` of a module of `stages`, which also says VERSION and LIBRARIES, RESUMES where it goes on after a kill, and with
+`timed(inputs)` whether it takes the clock."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ class Runner:
     def _stored(self, stage: StageFunction[I, O], maker: _Maker, inputs: I, tools: Tools) -> Stored[O]:
         outputs: type[O] = get_type_hints(stage)["return"]
         identity = [maker.stage, maker.version, maker.libraries, inputs]
-        return self.store.get(maker.stage, identity, outputs, lambda out: stage(inputs, tools, out), maker.resumes)
+        turn = tools.machine.alone if maker.timed else tools.machine.shared
+        return self.store.get(
+            maker.stage, identity, outputs, lambda out: stage(inputs, tools, out), maker.resumes, turn
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class _Maker:
     version: int
     libraries: dict[str, str]
     resumes: bool
+    timed: bool
 
 
 def _maker(stage: StageFunction[I, O], inputs: I) -> _Maker:
@@ -79,6 +84,7 @@ def _maker(stage: StageFunction[I, O], inputs: I) -> _Maker:
         module.VERSION,
         {library: version(library) for library in libraries},
         getattr(module, "RESUMES", False),
+        hasattr(module, "timed") and module.timed(inputs),
     )
 
 

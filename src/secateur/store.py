@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -39,6 +39,7 @@ NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Turn = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,13 @@ class Store:
         self._run: locking.LiveRun | None = None
 
     def get(
-        self, stage: str, identity: Any, kind: type[T], make: Callable[[Path], T], resumes: bool = False
-    ) -> Stored[T]:
+        self, stage: str, identity: Any, kind: type[T], make: Callable[[Path], T], resumes: bool = False,
+        turn: Turn = nullcontext,
+    ) -> Stored[T]:  # fmt: skip
         """The stored outputs of `identity`, or those that `make(out)` writes now, published whole or not at all.
 
-        A `make` that `resumes` finds what it had written into `out` when it was killed.
+        A `make` that `resumes` finds what it had written into `out` when it was killed. It is held within a `turn`,
+        the wait for which is not part of what making took.
         """
         key = digest_of(identity)
         entry = self.root / stage / key
@@ -89,7 +92,7 @@ class Store:
             run = self._opened()
             with locking.held(self.lock_of(key)):
                 run.relies_on(key)
-                found = self._fetch(entry, kind) or self._publish(entry, identity, kind, make, resumes)
+                found = self._fetch(entry, kind) or self._publish(entry, identity, kind, make, resumes, turn)
                 _mark_used(entry)
         except OSError as error:
             if error.errno in READ_ONLY and (there := _read(entry, kind)):
@@ -144,7 +147,7 @@ class Store:
         os.utime(aside)
 
     def _publish(
-        self, entry: Path, identity: Any, kind: type[T], make: Callable[[Path], T], resumes: bool
+        self, entry: Path, identity: Any, kind: type[T], make: Callable[[Path], T], resumes: bool, turn: Turn
     ) -> Stored[T]:
         out = self.root / ".tmp" / entry.name  # nobody else's: the key is locked
         if not resumes:
@@ -152,14 +155,14 @@ class Store:
         out.mkdir(parents=True, exist_ok=True)
         try:
             with locking.signed(self.lock_of(entry.name), f"{entry.parent.name} {entry.name[:12]}"):
-                started = time.perf_counter()
-                outputs = make(out)
-                seconds = time.perf_counter() - started
+                with turn():
+                    started = time.perf_counter()
+                    outputs = make(out)
+                    seconds = time.perf_counter() - started
                 meta = Meta(canonical(identity), _encode(outputs, out), seconds)
                 _write_down(meta, outputs, out)
                 entry.parent.mkdir(parents=True, exist_ok=True)
                 out.rename(entry)
-                _sync_folder(entry.parent)
         except BaseException as error:
             can_go_on = isinstance(error, BrokenOffError | OSError) or not isinstance(error, Exception)
             if not (can_go_on and resumes):

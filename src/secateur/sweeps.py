@@ -19,11 +19,12 @@ from secateur.errors import SpecError
 from secateur.store import kind_of
 
 PLAN = "sweep.json"
-INTERRUPTED = ".interrupted"
 LOCK = ".lock"
 """In a job's folder: whose process holds it works on the job."""
 
 FORMAT = 1
+STOP = "stop"
+"""A file that says, on whichever machine they are, that no job is to begin and those that have begun are to end."""
 
 State = Literal["finished", "failed", "killed", "broken off", "not started"]
 
@@ -64,7 +65,7 @@ def write(sweep: Sweep, folder: Path) -> None:
     for job in jobs_of(sweep, folder):
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / LOCK).touch()
-    (folder / INTERRUPTED).unlink(missing_ok=True)
+    (folder / STOP).unlink(missing_ok=True)
     beside = folder / f".{PLAN}.part"
     beside.write_bytes(msgspec.json.format(msgspec.json.encode(sweep), indent=2))
     beside.replace(folder / PLAN)
@@ -83,11 +84,11 @@ def read(folder: Path) -> Sweep:
 
 def interrupt(folder: Path) -> None:
     """Tells all jobs, wherever they are done: those that have begun are to end, the others need not begin."""
-    (folder / INTERRUPTED).touch()
+    (folder / STOP).touch()
 
 
 def is_interrupted(folder: Path) -> bool:
-    return (folder / INTERRUPTED).exists()
+    return (folder / STOP).exists()
 
 
 def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:

@@ -48,6 +48,7 @@ VALUES: dict[str, Any] = {
 }
 SETTINGS: dict[str, Any] = {
     "device": str | int | list[str | int],
+    "slots": list[str | int] | None,
     "workers": int,
     "outputs": str,
     "tracking": dict[str, str],
@@ -69,7 +70,8 @@ def to_spec(plain: dict[str, Any]) -> RunSpec:
         spec = RunSpec(**parts, **values)
     except ValueError as error:
         raise SpecError(str(error)) from error
-    _check_devices(spec, devices.named(device_of(settings["device"])))
+    for device in slots_of(plain) or [device_of(settings["device"])]:
+        _check_devices(spec, devices.named(device))
     return spec
 
 
@@ -150,6 +152,13 @@ def not_set(key: str) -> str:
 def device_of(asked: str | int | list[str | int]) -> str:
     """`0,1`, be it written so, as `[0,1]` or, of one alone, as a number."""
     return ",".join(map(str, asked)) if isinstance(asked, list) else str(asked)
+
+
+def slots_of(plain: dict[str, Any]) -> list[str]:
+    """The devices that jobs share; none where each has `device`."""
+    if plain["slots"] == []:
+        raise SpecError("slots must name a device or more, got []; slots=null where all jobs have `device`")
+    return [",".join(devices.named(str(slot))) for slot in plain["slots"] or ()]
 
 
 def _check_devices(spec: RunSpec, on: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from secateur.app import sweeping
 from secateur.app.checking import check_places, to_spec
 from secateur.app.composing import as_command, composed, in_one_line, order_of, register, shipped
 from secateur.app.running import run_in_folder, workshop
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, SpecError
 
 if TYPE_CHECKING:
     from secateur.specs import RunSpec
@@ -58,9 +58,17 @@ def main(arguments: list[str]) -> int:
 
 def check(overrides: list[str]) -> RunSpec:
     """The run that the overrides ask for, without starting it; raises SpecError in one line."""
-    spec = to_spec(composed(overrides))
+    spec = _one_run(composed(overrides))
     check_places(spec)
     return spec
+
+
+def _one_run(plain: dict[str, Any]) -> RunSpec:
+    if plain["slots"]:
+        raise SpecError(
+            f"slots={plain['slots']} are for the jobs of a sweep (-m); one run takes device={plain['slots'][0]}"
+        )
+    return to_spec(plain)
 
 
 def sensitivity(overrides: list[str]) -> int:
@@ -71,7 +79,7 @@ def sensitivity(overrides: list[str]) -> int:
     from secateur.reporting import sensitivity as pages
 
     plain = composed(overrides)
-    spec = to_spec(plain)
+    spec = _one_run(plain)
     check_places(spec)
     folder = Path(plain["outputs"]) / "sensitivity" / f"{datetime.now():%Y%m%d-%H%M%S-%f}_{spec.name}"
     screen = Screen(Console())

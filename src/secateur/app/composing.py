@@ -34,6 +34,9 @@ from secateur.errors import SpecError, StageError
 CONFIG = "config"
 """Where in a run's folder Hydra saves what was composed."""
 
+LAUNCHERS = {"joblib": "lab", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+"""Those of Hydra's plugins that conf/hydra/launcher/ builds on, and the extra that each comes with."""
+
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR)
 
 
@@ -90,9 +93,12 @@ def in_one_line() -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    if isinstance(error, MissingConfigException) and error.options is not None:
+    if isinstance(error, MissingConfigException):
         kind, _, name = str(error.missing_cfg_file).rpartition("/")
-        return plugins.unknown(kind or "config", name, sorted(error.options))
+        if kind == "hydra/launcher" and name in LAUNCHERS:
+            return f"hydra/launcher={name} is not installed: pip install 'secateur[{LAUNCHERS[name]}]'"
+        if error.options is not None:
+            return plugins.unknown(kind or "config", name, sorted(error.options))
     if hidden := re.search(r"Key '(\w+)' is not in struct\s+full_key: (\S+)", f"{error}\n{error.__cause__}"):
         return f"unknown key {hidden[2]!r}; see what there is with: secateur run --cfg job"
     return " ".join(str(error).split())
@@ -144,9 +150,10 @@ def set_up_logging(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Planned:
-    """A sweep's folder, and of each of its jobs the overrides and the composed config."""
+    """A sweep's folder and launcher, and of each of its jobs the overrides and the composed config."""
 
     folder: Path
+    launcher: dict[str, Any]
     jobs: list[list[str]]
     configs: list[dict[str, Any]]
 
@@ -159,7 +166,13 @@ def planned(overrides: list[str]) -> Planned:
         sweep = loader.load_configuration("config", overrides, RunMode.MULTIRUN)
         jobs = _jobs(sweep, loader)
         configs = [_of_job(loader.load_sweep_config(sweep, job)) for job in jobs]
-        return Planned(Path(sweep.hydra.sweep.dir), jobs, configs)
+        return Planned(Path(sweep.hydra.sweep.dir), _values(sweep.hydra.launcher), jobs, configs)
+
+
+def _values(config: DictConfig) -> dict[str, Any]:
+    """Those of Hydra's own that need no job to be known."""
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+    return plain
 
 
 def _jobs(sweep: DictConfig, loader: ConfigLoader) -> list[list[str]]:

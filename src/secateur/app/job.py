@@ -26,7 +26,7 @@ def main(folder: Path) -> int:
 def _do(folder: Path) -> int:
     # imported only now that an interrupt is heeded: it takes seconds
     from secateur.app.composing import in_one_line, order_in, set_up_logging
-    from secateur.app.running import is_done, run_in_folder
+    from secateur.app.running import is_done, on_a_free_device, run_in_folder
     from secateur.errors import SecateurError
 
     order = order_in(folder)
@@ -35,7 +35,8 @@ def _do(folder: Path) -> int:
         with in_one_line(), _alone_in(folder):
             if is_done(order, folder):  # by the one that was waited for
                 return 0
-            return 2 if run_in_folder(order, folder).error else 0
+            with on_a_free_device(order) as order:
+                return 2 if run_in_folder(order, folder).error else 0
     except SecateurError as error:
         sys.stderr.write(f"secateur: {error}\n")
         return 2

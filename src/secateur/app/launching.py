@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -31,25 +33,25 @@ def run_job(config: DictConfig) -> float | None:
         _say(f"{_label(folder)}: finished before")
     elif HydraConfig.get().launcher._target_ == BASIC:
         _say(f"\n{_label(folder)}")
-        _do(folder, aside=False)
+        _do(folder, None)
     elif not sweeps.is_interrupted(folder.parent):
-        started = time.monotonic()
-        with suppress(KeyboardInterrupt):  # a launcher that sees one ends the jobs that are writing their records
-            _do(folder, aside=True)
-        _say(f"{_label(folder)}: {_outcome(folder)} ({time.monotonic() - started:.0f} s)")
+        _do_aside(folder)
     return objective(sweeps.report_in(folder) or {})
 
 
-def _do(folder: Path, aside: bool) -> None:
-    command, launcher = [sys.executable, "-m", process.__name__, str(folder)], os.getppid()
+def _do_aside(folder: Path) -> None:
+    """Beside other jobs, in a process of the launcher's, which lives on for a while when the sweep is gone."""
+    started, launcher = time.monotonic(), os.getppid()
+    # an interrupt is no news to the launcher, which would end the jobs that are writing their records
+    with (folder / CONSOLE).open("w") as output, suppress(KeyboardInterrupt):
+        _do(folder, output, lambda: sweeps.is_interrupted(folder.parent) or os.getppid() != launcher)
+    _say(f"{_label(folder)}: {_outcome(folder)} ({time.monotonic() - started:.0f} s)")
 
-    def ended() -> bool:
-        """A launcher's process lives on for a while when the sweep is gone."""
-        return aside and (sweeps.is_interrupted(folder.parent) or os.getppid() != launcher)
 
+def _do(folder: Path, output: IO[str] | None, asked_to_end: Callable[[], bool] = lambda: False) -> None:
+    command = [sys.executable, "-m", process.__name__, str(folder)]
     before = sweeps.report_in(folder)
-    with (folder / CONSOLE).open("w") if aside else nullcontext() as output:
-        code = done_by(command, output, ended)
+    code = done_by(command, output, Path(HydraConfig.get().runtime.cwd), asked_to_end)
     if code not in (0, EXIT_CODE) and sweeps.report_in(folder) in (None, before):  # it could not tell itself
         report_failure(order_in(folder), folder, _cause(code))
 

@@ -7,15 +7,17 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from secateur import plugins, sweeps
-from secateur.app.checking import PARTS, check_places, device_of, to_spec
+from secateur.app.checking import PARTS, check_places, device_of, slots_of, to_spec
 from secateur.errors import SecateurError, TrackingError
 from secateur.interrupts import Interrupts, heeded
 from secateur.results import Epoch, Rung, RunHeader, RunReport, StageRecord
@@ -122,13 +124,38 @@ def workshop(plain: dict[str, Any], screen: Screen) -> tuple[Tools, Store]:
     """The doors to the foreign libraries, and the store; torch is first imported here."""
     from secateur.adapters.channel_pruning import ChannelPruner
     from secateur.adapters.yolo import open_yolo
+    from secateur.machine import SharedMachine
     from secateur.ports import Tools
     from secateur.store import Store
 
     outputs = Path(plain["outputs"])
     yolo = open_yolo(device_of(plain["device"]), plain["workers"], outputs / "ultralytics")
-    tools = Tools(detector=yolo, pruner=ChannelPruner(), downloads=yolo, progress=screen.progress)
+    tools = Tools(
+        detector=yolo,
+        pruner=ChannelPruner(),
+        downloads=yolo,
+        progress=screen.progress,
+        machine=SharedMachine(of_this_machine()),
+    )
     return tools, Store(outputs / "store")
+
+
+@contextmanager
+def on_a_free_device(order: Order) -> Iterator[Order]:
+    """The order with one of its slots as its device, as long as it has that; as it is where it names none."""
+    slots = slots_of(order.plain)
+    if not slots:
+        yield order
+        return
+    from secateur.machine import SharedMachine
+
+    with SharedMachine(of_this_machine()).device(slots) as device:
+        yield replace(order, plain=order.plain | {"device": device})
+
+
+def of_this_machine() -> Path:
+    """Where all jobs that this user has on this machine, of whatever sweep, meet; no other machine may see it."""
+    return Path(tempfile.gettempdir()) / f"secateur-{os.getuid()}"
 
 
 def _tracking(order: Order, header: RunHeader, folder: Path) -> list[Sink]:
@@ -186,12 +213,12 @@ def _point_latest(folder: Path, outputs: Path) -> None:
 
 
 def is_done(order: Order, folder: Path) -> bool:
-    """Whether the folder holds what was ordered, as it would be made now."""
+    """Whether the folder holds what was ordered, as it would be made now; on which device does not matter."""
     report = sweeps.report_in(folder)
     return bool(
         report
         and report["run"]["status"] == "finished"
-        and report["run"]["spec"] == order.plain
+        and report["run"]["spec"] | {"device": order.plain["device"]} == order.plain
         and not sweeps.stale(folder)
     )
 

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from secateur import sweeps
 from secateur.app.checking import check_places, to_spec
-from secateur.app.composing import as_command, in_one_line, planned, shipped
-from secateur.app.launching import run_job
-from secateur.errors import SpecError
+from secateur.app.composing import Planned, as_command, in_one_line, planned, shipped
+from secateur.app.launching import BASIC, run_job
+from secateur.errors import SpecError, StageError
 from secateur.interrupts import heeded
 from secateur.reporting.comparison import comparison, find
 from secateur.sweeps import Job, Sweep
@@ -24,6 +24,8 @@ SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 SHOW = {"--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
 """Hydra's flags that only show something."""
 RESUME = "--resume"
+JOBS = "hydra.launcher.n_jobs"
+"""How many joblib does at once."""
 
 
 def is_meant(arguments: list[str]) -> bool:
@@ -42,15 +44,13 @@ def main(arguments: list[str]) -> int:
     sweep = Sweep(overrides, plan.jobs)
     for job, config in zip(sweeps.jobs_of(sweep, plan.folder), plan.configs, strict=True):
         _check(job, config)
+    at_once = _as_many_as_slots(plan, overrides)
     folder = (_to_resume(resume, sweep, plan.folder.parent) if resume else None) or plan.folder
     with in_one_line():
         sweeps.write(sweep, folder)
+    command = ["secateur run", "-m", *overrides, *at_once, f"hydra.sweep.dir='{folder.absolute()}'"]
     try:
-        with (
-            as_command(["secateur run", *arguments, f"hydra.sweep.dir='{folder}'"]),
-            in_one_line(),
-            _interruptible(folder),
-        ):
+        with in_one_line(), _ended_together(folder), _launchers_faults_in_one_line(), as_command(command):
             hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(run_job)()
     finally:
         _tell(sweep, folder)
@@ -58,11 +58,26 @@ def main(arguments: list[str]) -> int:
 
 
 @contextmanager
-def _interruptible(folder: Path) -> Iterator[None]:
-    """An interrupt is handed on to the jobs, and raised when they have ended."""
+def _ended_together(folder: Path) -> Iterator[None]:
+    """The first interrupt tells all jobs to end, wherever they are, and is raised when they have; a second stops at
+    once what is on this machine."""
     with heeded() as interrupts, interrupts.handed_on(lambda: sweeps.interrupt(folder)):
+        try:
+            yield
+        finally:
+            interrupts.check()
+
+
+@contextmanager
+def _launchers_faults_in_one_line() -> Iterator[None]:
+    """A worker that was killed, a node that is gone, a cluster that is not there: each plugin has errors of its own."""
+    try:
         yield
-        interrupts.check()
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("joblib", "ray", "submitit"):
+            raise
+        reason = " ".join(str(error).split())
+        raise StageError(f"the launcher gave up ({reason}); with --resume the jobs that are left are done") from error
 
 
 def _asked_to_resume(arguments: list[str]) -> tuple[str | None, list[str]]:
@@ -86,6 +101,28 @@ def _check(job: Job, config: dict[str, Any]) -> None:
         check_places(to_spec(config))
     except SpecError as error:
         raise SpecError(f"{job.label}: {error}") from error
+
+
+def _as_many_as_slots(plan: Planned, overrides: list[str]) -> list[str]:
+    """What tells joblib to do so many jobs at once as there are devices for; raises SpecError where the settings
+    contradict each other."""
+    slots = plan.configs[0]["slots"]
+    asked = {key: value for key, _, value in (override.partition("=") for override in overrides)}
+    if not slots:
+        return []
+    if plan.launcher["_target_"] == BASIC:
+        raise SpecError(f"slots={slots} are for jobs that run at once: add hydra/launcher=parallel, or give device=…")
+    if "device" in asked:
+        raise SpecError(f"device={asked['device']} and slots={slots}: each job has one of the slots; leave device out")
+    if "n_jobs" not in plan.launcher:
+        return []
+    if JOBS not in asked:
+        return [f"{JOBS}={len(slots)}"]
+    if not 1 <= plan.launcher["n_jobs"] <= len(slots):
+        raise SpecError(
+            f"{JOBS}={asked[JOBS]} and slots={slots}: there is a device for {len(slots)} jobs; leave it out"
+        )
+    return []
 
 
 def _to_resume(which: str, sweep: Sweep, place: Path) -> Path | None:

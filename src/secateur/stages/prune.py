@@ -68,6 +68,11 @@ class Outputs:
     fixed: dict[str, str] = field(default_factory=dict)
 
 
+def timed(inputs: Inputs) -> bool:
+    """Where nets are cut until they are fast enough."""
+    return inputs.timer is not None
+
+
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     baseline, net = tools.detector.load(inputs.baseline.path), tools.detector.load(inputs.weights.path)
     widths = tools.pruner.widths(baseline, _fixed(baseline, inputs, tools), inputs.imgsz)
