@@ -177,13 +177,14 @@ def done_by(
                     _wait(process, asked_to_end)
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGTERM)
-                process.wait()
+                _wait(process)
                 raise
         interrupts.check()
     return process.returncode
 
 
-def _wait(process: subprocess.Popen[Any], asked_to_end: Callable[[], bool]) -> None:
+def _wait(process: subprocess.Popen[Any], asked_to_end: Callable[[], bool] = lambda: False) -> None:
+    """By looks: within `handed_on` a signal wakes this thread from no longer wait."""
     while process.returncode is None:
         if asked_to_end():
             raise KeyboardInterrupt
