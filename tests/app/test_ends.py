@@ -12,6 +12,8 @@ import pytest
 
 from experiments.chaos import Command, report
 
+pytestmark = pytest.mark.slow
+
 SLOW_TO_IMPORT = """
 import os, time
 from pathlib import Path
@@ -106,7 +108,7 @@ def test_an_interrupt_ends_a_sensitivity_that_has_nothing_yet_without_a_trace(be
 
 
 @LAUNCHERS
-@INTERRUPTS
+@pytest.mark.parametrize("interrupt", [in_the_group, by_number])
 def test_an_interrupt_ends_a_sweep_with_its_jobs_records(
     interrupt: Callable[[Command], None], launcher: list[str], at_once: int, begun: Path, folder: Path
 ) -> None:

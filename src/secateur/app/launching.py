@@ -45,6 +45,8 @@ def _do_aside(folder: Path) -> None:
     # an interrupt is no news to the launcher, which would end the jobs that are writing their records
     with (folder / CONSOLE).open("w") as output, suppress(KeyboardInterrupt):
         _do(folder, output, lambda: sweeps.is_interrupted(folder.parent) or os.getppid() != launcher)
+    if os.getppid() != launcher:
+        os._exit(EXIT_CODE)  # nobody waits for what comes of it; joblib's processes would sit there for minutes
     _say(f"{_label(folder)}: {_outcome(folder)} ({time.monotonic() - started:.0f} s)")
 
 
