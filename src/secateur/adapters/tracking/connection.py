@@ -85,6 +85,7 @@ def library() -> ModuleType:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # what comes of its retries is told here
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # so is what a database did not take
     return mlflow
 
 
