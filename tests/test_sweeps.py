@@ -87,15 +87,6 @@ def test_a_sweep_whose_jobs_cannot_have_their_folders_is_not_begun(tmp_path: Pat
     assert not (tmp_path / "sweep.json").exists()
 
 
-def test_who_goes_on_with_a_sweep_that_was_interrupted_begins_anew(tmp_path: Path) -> None:
-    sweeps.write(RATES, tmp_path)
-    sweeps.interrupt(tmp_path)
-    before = sweeps.is_interrupted(tmp_path)
-    sweeps.write(RATES, tmp_path)
-
-    assert (before, sweeps.is_interrupted(tmp_path)) == (True, False)
-
-
 def test_a_sweep_of_a_newer_secateur_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text('{"format": 2, "pages": []}')
 

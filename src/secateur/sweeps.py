@@ -65,7 +65,6 @@ def write(sweep: Sweep, folder: Path) -> None:
     for job in jobs_of(sweep, folder):
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / LOCK).touch()
-    (folder / STOP).unlink(missing_ok=True)
     beside = folder / f".{PLAN}.part"
     beside.write_bytes(msgspec.json.format(msgspec.json.encode(sweep), indent=2))
     beside.replace(folder / PLAN)

@@ -21,7 +21,7 @@ time.sleep(600)
 """In torch's place, which a job imports when its run has begun."""
 
 LINE = "secateur: interrupted; with --resume the same command goes on where it was"
-SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+SIDE_BY_SIDE = ["hydra/launcher=parallel"]
 LAUNCHERS = pytest.mark.parametrize(
     ("launcher", "at_once"), [([], 1), (SIDE_BY_SIDE, 2)], ids=["one after another", "side by side"]
 )

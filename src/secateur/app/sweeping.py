@@ -62,6 +62,7 @@ def main(arguments: list[str]) -> int:
 def _ended_together(folder: Path) -> Iterator[None]:
     """The first interrupt tells all jobs to end, wherever they are, and is raised when they have; a second stops at
     once what is on this machine."""
+    (folder / sweeps.STOP).unlink(missing_ok=True)
     with heeded() as interrupts, interrupts.handed_on(lambda: sweeps.interrupt(folder)):
         try:
             yield
