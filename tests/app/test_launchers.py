@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hydra.core.config_store import ConfigStore
 
 from secateur.app import commands, composing, sweeping
 from secateur.app.running import Order, on_a_free_device
-from secateur.errors import SpecError
+from secateur.errors import SpecError, StageError
+from secateur.sweeps import Sweep, write
 
 LAUNCHERS = composing.shipped("conf") / "hydra" / "launcher"
 SWEPT = ["schedule.target=0.2,0.3"]
@@ -110,6 +112,8 @@ def test_an_interrupt_tells_the_jobs_and_is_raised_when_they_have_ended(folder: 
     def interrupted() -> None:
         with sweeping._ended_together(folder):
             os.kill(os.getpid(), signal.SIGINT)
+            while not (folder / "stop").exists():  # another thread takes the signal
+                time.sleep(0.01)
             (folder / "ended").touch()
 
     with pytest.raises(KeyboardInterrupt):
@@ -120,5 +124,13 @@ def test_an_interrupt_tells_the_jobs_and_is_raised_when_they_have_ended(folder: 
 def test_a_sweep_that_goes_on_forgets_that_it_was_stopped(folder: Path) -> None:
     (folder / "stop").touch()
 
-    with sweeping._ended_together(folder):
-        assert not (folder / "stop").exists()
+    write(Sweep(SWEPT, [["schedule.target=0.2"], ["schedule.target=0.3"]]), folder)
+
+    assert not (folder / "stop").exists()
+
+
+def test_a_batch_system_that_is_not_there_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+
+    with pytest.raises(StageError, match=r'^the launcher gave up \(Could not detect "srun", are you indeed on a slurm'):
+        sweeping.main(["-m", *SWEPT, "hydra/launcher=slurm"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,10 +76,17 @@ def _launchers_faults_in_one_line() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("joblib", "ray", "submitit"):
+        if not _is_the_launchers(error):
             raise
         reason = " ".join(str(error).split())
         raise StageError(f"the launcher gave up ({reason}); with --resume the jobs that are left are done") from error
+
+
+def _is_the_launchers(error: Exception) -> bool:
+    """By its class, or by who raised it: Ray and submitit wrap what a job raises, joblib hands it on as it is."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    of, by = (name.partition(".")[0] for name in (type(error).__module__, frame.f_globals["__name__"]))
+    return of in ("joblib", "ray", "submitit") or by in ("ray", "submitit")
 
 
 def _asked_to_resume(arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -49,7 +49,7 @@ def _do() -> None:
 
 
 def _interrupted(words: list[str]) -> str:
-    if words[0] not in GO_ON:
+    if not words or words[0] not in GO_ON:
         return "interrupted"
     if {"-m", "--multirun"} & set(words):
         return "interrupted; with --resume the same command goes on where it was"
