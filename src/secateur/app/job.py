@@ -5,6 +5,7 @@ What ends it, a signal or a fault of a library, ends no other job; and what it h
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from secateur.interrupts import EXIT_CODE, end_with_parent, heeded
 
 def main(folder: Path) -> int:
     """0; 2 where the job could not be done, 130 where it was interrupted."""
+    logging.raiseExceptions = False  # a log that does not fit on the disk either is no traceback
     with heeded():
         end_with_parent()
         try:

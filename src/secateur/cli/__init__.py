@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ GO_ON = ("run", "sensitivity")
 
 
 def main() -> None:
+    logging.raiseExceptions = False  # a log that does not fit on the disk either is no traceback
     with heeded():
         code = _code(sys.argv[1:])
     if code == EXIT_CODE:
