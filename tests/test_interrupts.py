@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from secateur.interrupts import done_by
+from secateur.interrupts import done_by, heeded
 
 PATIENCE_SECONDS = 30
 
@@ -32,6 +32,17 @@ with heeded() as interrupts:
         (out / "ended").touch()
 """
 """Begins, and when it is interrupted takes as long to end as the test likes."""
+
+HEEDS = """
+import sys, time
+from pathlib import Path
+from secateur.interrupts import heeded
+try:
+    with heeded():
+        time.sleep(60)
+except KeyboardInterrupt:
+    (Path(sys.argv[1]) / "ended").touch()
+"""
 
 STARTS = """
 import subprocess, sys
@@ -205,14 +216,14 @@ def test_an_interrupt_while_a_command_is_being_imported_is_told_in_one_line(
 def test_a_process_that_is_handed_an_interrupt_before_it_heeds_it_does_so_when_it_can(
     start: Start, tmp_path: Path
 ) -> None:
-    process = start(HANDS_ON.replace(repr(WORKS), repr(SLOW_TO_HEED + WORKS)))
+    process = start(HANDS_ON.replace(repr(WORKS), repr(SLOW_TO_HEED + HEEDS)))
     until((tmp_path / "starting").exists)
     process.send_signal(signal.SIGINT)
     until(lambda: bool(_pending(process)))
     (tmp_path / "go").touch()
-    (tmp_path / "end").touch()
 
     assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "interrupted\n"
+    assert (tmp_path / "ended").exists()
 
 
 def _pending(process: subprocess.Popen[str]) -> int:
@@ -246,3 +257,20 @@ def test_a_process_works_in_the_folder_that_it_is_given(tmp_path: Path) -> None:
     done_by([sys.executable, "-c", "open('here', 'w')"], None, tmp_path)
 
     assert (tmp_path / "here").exists()
+
+
+def test_an_interrupt_that_cannot_be_told_to_the_others_is_one_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+
+    def interrupted() -> None:
+        with heeded() as interrupts, interrupts.handed_on((tmp_path / "no" / "x").touch):
+            os.kill(os.getpid(), signal.SIGINT)
+            until(lambda: interrupts.asked)
+            interrupts.check()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert caplog.messages[0].startswith("cannot tell the others to end: [Errno 2]")
+    assert child.wait(PATIENCE_SECONDS) == -signal.SIGTERM

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from secateur.errors import StageError
 from secateur.machine import SharedMachine
 
 JOB = """
@@ -147,3 +148,31 @@ def test_the_device_of_a_killed_job_is_free(start: Start) -> None:
     killed.process.kill()
 
     assert start("device", "cpu").says() == "cpu"
+
+
+def test_a_slot_of_several_devices_waits_for_each_of_them(tmp_path: Path) -> None:
+    machine = SharedMachine(tmp_path)
+
+    with machine.device(["0"]), machine.device(["0,1", "2"]) as other:
+        assert other == "2"
+
+
+def test_a_folder_in_which_jobs_cannot_meet_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StageError, match=r"^jobs of this machine cannot meet in \S+: [^\n]+ TMPDIR$"):
+        SharedMachine(tmp_path / "file")
+
+
+def test_a_folder_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+
+    with pytest.raises(StageError, match="the folder is another user's"):
+        SharedMachine(tmp_path)
+
+
+def test_a_lock_that_is_damaged_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "machine.lock").write_text("no database " * 100)
+
+    with pytest.raises(StageError, match=r"^jobs of this machine cannot meet in "), SharedMachine(tmp_path).shared():
+        pass

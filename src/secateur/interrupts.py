@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 EXIT_CODE = 130
 """Of a command that was interrupted, as shells have it: 128 + SIGINT."""
+
+log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -80,7 +83,11 @@ class Interrupts:
         """Of SIGTERM only the first counts: a group and a parent that hands it on may both be sent the same one."""
         if not self.asked:
             self.asked = True
-            self._when_asked()
+            try:
+                self._when_asked()
+            except OSError as error:  # a full disk: no reason to leave the others without their ends
+                log.warning("cannot tell the others to end: %s", error)
+                end_all_below()
             if self._raises:
                 raise KeyboardInterrupt
         elif number == signal.SIGINT:
@@ -105,11 +112,12 @@ def heeded() -> Iterator[Interrupts]:
 def _handled() -> Iterator[Interrupts]:
     interrupts = Interrupts()
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # as a shell has it for what it starts in the background
-            signal.signal(number, interrupts._handle)
-    deaf = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    deaf = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:  # as a shell has it for what it starts in the background
+                signal.signal(number, interrupts._handle)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one that waited is raised here
         yield interrupts
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, deaf)
@@ -132,6 +140,13 @@ def _listen(heard: threading.Event, over: threading.Event) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     heard.set()
     over.wait()
+
+
+def end_all_below() -> None:
+    """Lets all processes that this one started, however deep, end as by one Ctrl-C."""
+    for process in _descendants():
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
 
 
 def stop_at_once() -> None:

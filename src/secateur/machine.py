@@ -6,14 +6,20 @@ them, each job takes one that is free.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock, ReadWriteLock, Timeout
+
+from secateur.errors import StageError
 
 PATIENCE = 5.0
 """Seconds that a job waits before it says so."""
@@ -33,8 +39,21 @@ class SharedMachine:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Raises StageError where the folder cannot be, or is somebody else's."""
         self.folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._refused_in_one_line():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_uid != os.getuid():
+                raise PermissionError(errno.EACCES, "the folder is another user's", str(folder))
+
+    @contextmanager
+    def _refused_in_one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise StageError(
+                f"jobs of this machine cannot meet in {self.folder}: {error}; make room there, or set TMPDIR"
+            ) from error
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -50,35 +69,42 @@ class SharedMachine:
 
     @contextmanager
     def device(self, slots: Sequence[str]) -> Iterator[str]:
-        """One of `slots` that is free, and ours as long as it is held; one that is named twice is for two jobs."""
-        places = [(device, self._place(device, slots[:number].count(device))) for number, device in enumerate(slots)]
+        """One of `slots` that is free, and ours as long as it is held; a slot may be several devices, `0,1`, and a
+        device that is named twice is for two jobs."""
+        places = list(self._places(slots))
 
-        def take(seconds: float) -> tuple[str, FileLock]:
-            for device, place in places:
-                with suppress(Timeout):
-                    place.acquire(seconds / len(places))
-                    return device, place
+        def take(seconds: float) -> tuple[str, ExitStack]:
+            for slot, locks in zip(slots, places, strict=True):
+                with suppress(Timeout), ExitStack() as held:
+                    for lock in locks:
+                        held.enter_context(lock.acquire(seconds / len(slots)))
+                    return slot, held.pop_all()
             raise Timeout(str(self.folder))
 
-        device, place = Wait(f"no device of {', '.join(slots)} is free").until(take)
-        try:
-            yield device
-        finally:
-            place.release()
+        with self._refused_in_one_line():
+            slot, held = Wait(f"no device of {' '.join(slots)} is free").until(take)
+        with held:
+            yield slot
 
-    def _place(self, device: str, nth: int) -> FileLock:
-        return FileLock(self.folder / f"device-{device.replace(':', '-')}-{nth}.lock")
+    def _places(self, slots: Sequence[str]) -> Iterator[list[FileLock]]:
+        """Of each slot the locks of its devices, in an order that is the same for all."""
+        named: Counter[str] = Counter()
+        for slot in slots:
+            devices = sorted(slot.split(","))
+            yield [FileLock(self.folder / f"device-{d.replace(':', '-')}-{named[d]}.lock") for d in devices]
+            named.update(devices)
 
     def _room(self) -> closing[ReadWriteLock]:
         return closing(ReadWriteLock(self.folder / "machine.lock", is_singleton=False))
 
     def _enter(self, acquire: Callable[[float], object], why: str) -> None:
         gate, wait = FileLock(self.folder / "gate.lock"), Wait(why)
-        wait.until(gate.acquire)
-        try:
-            wait.until(acquire)
-        finally:
-            gate.release()
+        with self._refused_in_one_line():
+            wait.until(gate.acquire)
+            try:
+                wait.until(acquire)
+            finally:
+                gate.release()
 
 
 class Wait:

@@ -97,8 +97,20 @@ class Store:
         except OSError as error:
             if error.errno in READ_ONLY and (there := _read(entry, kind)):
                 return there
-            raise StageError(f"{stage}: cannot write to the store at {self.root}: {_with_remedy(error)}") from error
+            raise StageError(f"{stage}: {self._told(error)}") from error
         return found
+
+    def _told(self, error: OSError) -> str:
+        """With the remedy, where it is the store's own place that refused; a stage may also fail to read its inputs."""
+        place = error.filename
+        if place is not None and not Path(os.fsdecode(place)).is_relative_to(self.root):
+            return str(error)
+        if error.errno in FULL:
+            remedy = f"make room, for instance with secateur store gc --days 30 --outputs {self.root.parent}"
+            return f"cannot write to the store at {self.root}: {error}; {remedy}, and start again: what is done stays"
+        if error.errno in READ_ONLY:
+            return f"cannot write to the store at {self.root}: {error}; take another folder with outputs=…"
+        return f"cannot write to the store at {self.root}: {error}"
 
     def lock_of(self, key: str) -> Path:
         return self.root / ".locks" / f"{key}.lock"
@@ -163,20 +175,13 @@ class Store:
                 _write_down(meta, outputs, out)
                 entry.parent.mkdir(parents=True, exist_ok=True)
                 out.rename(entry)
+                _sync_folder(entry.parent)
         except BaseException as error:
             can_go_on = isinstance(error, BrokenOffError | OSError) or not isinstance(error, Exception)
             if not (can_go_on and resumes):
                 shutil.rmtree(out, ignore_errors=True)
             raise
         return Stored(_decode(meta.outputs, kind, entry), entry.name, reused=False, seconds=seconds)
-
-
-def _with_remedy(error: OSError) -> str:
-    if error.errno in FULL:
-        return f"{error}; make room, for instance with secateur store gc, and start again: what is done stays done"
-    if error.errno in READ_ONLY:
-        return f"{error}; take another folder with outputs=…"
-    return str(error)
 
 
 def _read(entry: Path, kind: type[T]) -> Stored[T] | None:

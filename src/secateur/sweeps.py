@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ import msgspec
 from secateur import plugins
 from secateur.errors import SpecError
 from secateur.store import kind_of
+
+MULTIRUN = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
+"""What makes a sweep of `secateur run`."""
 
 PLAN = "sweep.json"
 LOCK = ".lock"
@@ -96,17 +100,17 @@ def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:
     return [Job(number, overrides, folder / str(number)) for number, overrides in enumerate(own)]
 
 
-def newest(sweeps: Path, overrides: list[str]) -> Path | None:
-    """The folder of the newest sweep that was asked for by these overrides; names begin with the time, so that after
-    the clock was put back it may be another of them."""
+def newest(sweeps: Path, jobs: list[list[str]]) -> Path | None:
+    """The folder of the newest sweep of these jobs, whichever launcher did them; names begin with the time, so that
+    after the clock was put back it may be another of them."""
     folders = sorted((path.parent for path in sweeps.glob(f"*/{PLAN}")), key=lambda folder: folder.name, reverse=True)
-    return next((folder for folder in folders if _overrides_in(folder) == overrides), None)
+    return next((folder for folder in folders if _jobs_in(folder) == jobs), None)
 
 
-def _overrides_in(folder: Path) -> list[str] | None:
+def _jobs_in(folder: Path) -> list[list[str]] | None:
     """None where it holds no sweep, or one that this cannot read."""
     with suppress(SpecError):
-        return read(folder).overrides
+        return read(folder).jobs
     return None
 
 
@@ -142,15 +146,16 @@ def stale(folder: Path) -> dict[str, str]:
 
 def _changed(record: dict[str, Any]) -> str | None:
     """What differs between what made a stage's result and what would make it now."""
-    try:
-        stage = importlib.import_module(f"secateur.stages.{record['stage']}")
-    except ModuleNotFoundError:
+    name = f"secateur.stages.{record['stage']}"
+    if not find_spec(name):
         return "there is no such stage any more"
+    stage = importlib.import_module(name)
     if "version" not in record:
         return "its record is of before versions were recorded"
     then = {"VERSION": record["version"]} | record["libraries"]
-    now = {"VERSION": stage.VERSION} | {library: _version(library) for library in record["libraries"]}
-    changes = [f"{name} {then[name]} → {now[name]}" for name in then if then[name] != now[name]]
+    libraries = {*record["libraries"], *stage.LIBRARIES}
+    now = {"VERSION": stage.VERSION} | {library: _version(library) for library in sorted(libraries)}
+    changes = [f"{name} {then.get(name, '(none)')} → {now[name]}" for name in now if then.get(name) != now[name]]
     return "; ".join([*changes, *_changed_parts(record["inputs"])]) or None
 
 

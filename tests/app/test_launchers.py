@@ -12,7 +12,6 @@ from hydra.core.config_store import ConfigStore
 from secateur.app import commands, composing, sweeping
 from secateur.app.running import Order, on_a_free_device
 from secateur.errors import SpecError, StageError
-from secateur.sweeps import Sweep, write
 
 LAUNCHERS = composing.shipped("conf") / "hydra" / "launcher"
 SWEPT = ["schedule.target=0.2,0.3"]
@@ -86,7 +85,9 @@ def test_slots_that_contradict_other_settings_are_refused_before_the_first_job(
 
 
 def test_one_run_has_a_device_and_no_slots() -> None:
-    with pytest.raises(SpecError, match=r"^slots=\[0, 1\] are for the jobs of a sweep \(-m\); one run takes device=0$"):
+    with pytest.raises(
+        SpecError, match=r"^slots=\[0, 1\] are for the jobs of a sweep \(-m\); one run takes device=cuda:0$"
+    ):
         commands.check(["slots=[0,1]"])
 
 
@@ -124,9 +125,8 @@ def test_an_interrupt_tells_the_jobs_and_is_raised_when_they_have_ended(folder: 
 def test_a_sweep_that_goes_on_forgets_that_it_was_stopped(folder: Path) -> None:
     (folder / "stop").touch()
 
-    write(Sweep(SWEPT, [["schedule.target=0.2"], ["schedule.target=0.3"]]), folder)
-
-    assert not (folder / "stop").exists()
+    with sweeping._ended_together(folder):
+        assert not (folder / "stop").exists()
 
 
 def test_a_batch_system_that_is_not_there_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

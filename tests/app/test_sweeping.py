@@ -24,6 +24,9 @@ def sweep(*overrides: str) -> int:
         (["schedule.target=0.2"], "nothing is swept: give a key several values, "),
         ([], "nothing is swept: give a key several values, "),
         (["schedule.target=0.2,0.3", "--config-dir", "mine"], "a sweep takes no --config-dir; configs of your own: "),
+        (["seed=1,1"], "a job is asked for twice: seed=1"),
+        (["seed=1,2", "hydra.sweep.subdir=mine"], "a sweep takes no hydra.sweep.subdir=mine: "),
+        (["seed=1,2", "hydra/sweeper=basic"], "a sweep takes no hydra/sweeper=basic: "),
         (["schedule.target=choice()"], "Error parsing override 'schedule.target=choice()' "),
     ],
 )

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from secateur.app import sweeping
-from secateur.app.checking import check_places, to_spec
+from secateur.app.checking import check_places, slots_of, to_spec
 from secateur.app.composing import as_command, composed, in_one_line, order_of, register, shipped
 from secateur.app.running import run_in_folder, workshop
 from secateur.errors import SecateurError, SpecError
@@ -40,7 +40,9 @@ def main(arguments: list[str]) -> int:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
             with in_one_line():
-                report = run_in_folder(order_of(config, HydraConfig.get()), folder)
+                order = order_of(config, HydraConfig.get())
+                _one_run(order.plain)
+                report = run_in_folder(order, folder)
         except SecateurError as error:  # Hydra would tell it at length
             failures.append(str(error))
             return
@@ -64,11 +66,11 @@ def check(overrides: list[str]) -> RunSpec:
 
 
 def _one_run(plain: dict[str, Any]) -> RunSpec:
-    if plain["slots"]:
-        raise SpecError(
-            f"slots={plain['slots']} are for the jobs of a sweep (-m); one run takes device={plain['slots'][0]}"
-        )
-    return to_spec(plain)
+    """Raises SpecError where it is none, too."""
+    spec = to_spec(plain)
+    if slots := slots_of(plain):
+        raise SpecError(f"slots={plain['slots']} are for the jobs of a sweep (-m); one run takes device={slots[0]}")
+    return spec
 
 
 def sensitivity(overrides: list[str]) -> int:

@@ -182,6 +182,8 @@ def _jobs(sweep: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     if not any(override.is_sweep_override() for override in parsed):
         raise SpecError("nothing is swept: give a key several values, schedule.target=0.2,0.4; without -m it is a run")
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    if twice := [job for number, job in enumerate(jobs) if job in jobs[:number]]:
+        raise SpecError(f"a job is asked for twice: {' '.join(twice[0])}")
     return jobs
 
 

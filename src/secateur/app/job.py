@@ -17,12 +17,12 @@ from secateur.interrupts import EXIT_CODE, end_with_parent, heeded
 def main(folder: Path) -> int:
     """0; 2 where the job could not be done, 130 where it was interrupted."""
     logging.raiseExceptions = False  # a log that does not fit on the disk either is no traceback
-    with heeded():
-        end_with_parent()
-        try:
+    try:
+        with heeded():
+            end_with_parent()
             return _do(folder)
-        except KeyboardInterrupt:
-            return EXIT_CODE
+    except KeyboardInterrupt:
+        return EXIT_CODE
 
 
 def _do(folder: Path) -> int:
@@ -53,12 +53,11 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(blocking=False)
+        held = lock.acquire(blocking=False)
     except Timeout:
         sys.stderr.write(f"secateur: {folder} is being worked on by another process; waiting for it\n")
-        lock.acquire()
-    with lock:
-        lock.release()  # of the two times that it is held now
+        held = lock.acquire()
+    with held:
         yield
 
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import hydra
@@ -19,9 +20,9 @@ from secateur.app.launching import BASIC, run_job
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import heeded
 from secateur.reporting.comparison import comparison, find
-from secateur.sweeps import Job, Sweep
+from secateur.sweeps import MULTIRUN, Job, Sweep
 
-SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
+FIXED = ("hydra.sweep.subdir", "hydra/sweeper", "hydra.sweeper._target_")
 SHOW = {"--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
 """Hydra's flags that only show something."""
 RESUME = "--resume"
@@ -32,9 +33,9 @@ JOBS = "hydra.launcher.n_jobs"
 def is_meant(arguments: list[str]) -> bool:
     """Raises SpecError where --resume is asked for without a sweep."""
     resume, others = _asked_to_resume(arguments)
-    if resume and not SWEEP & set(others):
+    if resume and not MULTIRUN & set(others):
         raise SpecError(f"{RESUME} goes on with a sweep: add -m; the same command without it goes on with a single run")
-    return bool(SWEEP & set(others)) and not SHOW & set(others)
+    return bool(MULTIRUN & set(others)) and not SHOW & set(others)
 
 
 def main(arguments: list[str]) -> int:
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
     folder = (_to_resume(resume, sweep, plan.folder.parent) if resume else None) or plan.folder
     with in_one_line():
         sweeps.write(sweep, folder)
-    command = ["secateur run", "-m", *overrides, *at_once, f"hydra.sweep.dir='{folder.absolute()}'"]
+    command = ["secateur run", "-m", *overrides, *at_once, f"hydra.sweep.dir={_quoted(folder.absolute())}"]
     try:
         with in_one_line(), _ended_together(folder), _launchers_faults_in_one_line(), as_command(command):
             hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(run_job)()
@@ -78,14 +79,16 @@ def _launchers_faults_in_one_line() -> Iterator[None]:
     except Exception as error:
         if not _is_the_launchers(error):
             raise
-        reason = " ".join(str(error).split())
-        raise StageError(f"the launcher gave up ({reason}); with --resume the jobs that are left are done") from error
+        reason = (str(error).split("\n\n")[-1].strip().splitlines() or [type(error).__name__])[-1]  # below a traceback
+        raise StageError(
+            f"the launcher gave up ({shorten(reason, 240)}); with --resume the jobs that are left are done"
+        ) from error
 
 
 def _is_the_launchers(error: Exception) -> bool:
     """By its class, or by who raised it: Ray and submitit wrap what a job raises, joblib hands it on as it is."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    of, by = (name.partition(".")[0] for name in (type(error).__module__, frame.f_globals["__name__"]))
+    of, by = (name.partition(".")[0] for name in (type(error).__module__, frame.f_globals.get("__name__", "")))
     return of in ("joblib", "ray", "submitit") or by in ("ray", "submitit")
 
 
@@ -98,10 +101,18 @@ def _asked_to_resume(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 def _overrides(arguments: list[str]) -> list[str]:
     """Without -m. Raises SpecError for Hydra's other flags, by which jobs would not be what is composed here."""
-    others = [argument for argument in arguments if argument not in SWEEP]
+    others = [argument for argument in arguments if argument not in MULTIRUN]
     if flags := [argument for argument in others if argument.startswith("-")]:
         raise SpecError(f"a sweep takes no {flags[0]}; configs of your own: 'hydra.searchpath=[file:///path/to/them]'")
+    if fixed := [other for other in others if other.lstrip("+").startswith(FIXED)]:
+        raise SpecError(f"a sweep takes no {fixed[0]}: its jobs are Hydra's own sweeper's, in folders of their numbers")
     return others
+
+
+def _quoted(path: Path) -> str:
+    """As a value that Hydra's grammar reads."""
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _check(job: Job, config: dict[str, Any]) -> None:
@@ -116,7 +127,7 @@ def _as_many_as_slots(plan: Planned, overrides: list[str]) -> list[str]:
     """What tells joblib to do so many jobs at once as there are devices for; raises SpecError where the settings
     contradict each other."""
     slots = plan.configs[0]["slots"]
-    asked = {key: value for key, _, value in (override.partition("=") for override in overrides)}
+    asked = {key: value for key, _, value in (override.lstrip("+").partition("=") for override in overrides)}
     if not slots:
         return []
     if plan.launcher["_target_"] == BASIC:
@@ -136,9 +147,9 @@ def _as_many_as_slots(plan: Planned, overrides: list[str]) -> list[str]:
 
 def _to_resume(which: str, sweep: Sweep, place: Path) -> Path | None:
     """The folder of the sweep to go on with; says what is done, and what has to be done again."""
-    folder = sweeps.newest(place, sweep.overrides) if which == "newest" else Path(which)
+    folder = sweeps.newest(place, sweep.jobs) if which == "newest" else Path(which)
     if folder is None:
-        _say(f"no sweep of these overrides in {place}: starting one")
+        _say(f"no sweep of these jobs in {place}: starting one")
         return None
     before = sweeps.read(folder)
     if before.jobs != sweep.jobs:

@@ -53,7 +53,9 @@ def _do() -> None:
 def _interrupted(words: list[str]) -> str:
     if not words or words[0] not in GO_ON:
         return "interrupted"
-    if {"-m", "--multirun"} & set(words):
+    from secateur.sweeps import MULTIRUN
+
+    if MULTIRUN & set(words):
         return "interrupted; with --resume the same command goes on where it was"
     return "interrupted; the same command goes on where it was"
 
