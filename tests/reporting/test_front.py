@@ -25,7 +25,7 @@ def stopped() -> dict[str, Any]:
 def text(reports: dict[int, dict[str, Any]]) -> str:
     console = Console(width=140)
     with console.capture() as shown:
-        console.print(front_tables(reports))
+        console.print(front_tables(reports), crop=False)
     return shown.get()
 
 
@@ -42,6 +42,12 @@ def test_each_trial_of_the_front_comes_with_what_repeats_it() -> None:
 
     assert "trial 0: secateur run seed=1" in shown
     assert "seed=2" not in shown
+
+
+def test_what_repeats_a_trial_stands_in_one_line_however_long() -> None:
+    command = f"secateur run {'model.training.epochs=10 ' * 20}seed=1"
+
+    assert f"trial 0: {command}\n" in text({0: report(command)})
 
 
 def test_trials_that_did_not_get_to_their_end_say_why() -> None:

@@ -115,7 +115,7 @@ def _commands(folder: Path, trials: int, workers: int) -> list[list[str]]:
 def _tell(folder: Path, tally: dict[str, int]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
-    console.print(front_tables(searches.reports(folder)))
+    console.print(front_tables(searches.reports(folder)), crop=False)
     counted = ", ".join(f"{count} {state}" for state, count in tally.items()) or "none"
     console.print(f"\ntrials: {counted}: {folder}", highlight=False, soft_wrap=True)
 

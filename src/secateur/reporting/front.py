@@ -51,4 +51,6 @@ def _figures(point: Point, report: Report) -> list[str]:
 
 
 def _commands(found: list[Point], reports: Mapping[int, Report]) -> list[Text]:
-    return [Text(f"trial {point.trial}: {reports[point.trial]['run']['command']}") for point in found]
+    """Each a line, however long, so that it can be copied."""
+    told = [f"trial {point.trial}: {reports[point.trial]['run']['command']}" for point in found]
+    return [Text(line, no_wrap=True, overflow="ignore") for line in told]
