@@ -42,10 +42,13 @@ def run_job(config: DictConfig) -> float | None:
 def _do_aside(folder: Path) -> None:
     """Beside other jobs, in a process of the launcher's, which lives on for a while when the sweep is gone."""
     started, launcher = time.monotonic(), os.getppid()
+
+    def is_over() -> bool:
+        return sweeps.is_interrupted(folder.parent) or os.getppid() != launcher
+
     # an interrupt is no news to the launcher, which would end the jobs that are writing their records
     with (folder / CONSOLE).open("w") as output, suppress(KeyboardInterrupt):
-        over = lambda: sweeps.is_interrupted(folder.parent) or os.getppid() != launcher  # noqa: E731
-        do(process.__name__, folder, output, _started_in(), over)
+        do(process.__name__, folder, output, _started_in(), is_over)
     if os.getppid() != launcher:
         os._exit(EXIT_CODE)  # nobody waits for what comes of it; joblib's processes would sit there for minutes
     _say(f"{_label(folder)}: {outcome(folder)} ({time.monotonic() - started:.0f} s)")
