@@ -102,8 +102,8 @@ class Store:
 
     def _told(self, error: OSError) -> str:
         """With the remedy, where it is the store's own place that refused; a stage may also fail to read its inputs."""
-        place = error.filename
-        if place is not None and not Path(os.fsdecode(place)).is_relative_to(self.root):
+        places = [Path(os.fsdecode(place)) for place in (error.filename, error.filename2) if place is not None]
+        if places and not any(place.is_relative_to(self.root) for place in places):
             return str(error)
         if error.errno in FULL:
             remedy = f"make room, for instance with secateur store gc --days 30 --outputs {self.root.parent}"
