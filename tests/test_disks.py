@@ -83,11 +83,11 @@ def test_a_run_on_a_disk_that_fills_ends_in_one_line_and_goes_on_when_there_is_r
     line = one_line(broken.end())
     filler.unlink()
     again = Command(tiny, disk / "outputs")
-    said = again.end()
+    again.end()
 
     assert broken.process.returncode == 2
     assert "No space left on device" in line
-    assert (again.process.returncode, said) == (0, "")
+    assert again.process.returncode == 0
     latest = max((disk / "outputs" / "runs").iterdir(), key=lambda run: run.name)
     assert report(latest)["run"]["status"] == "finished"
     assert [record["reused"] for record in records(latest)][:recorded] == [True] * recorded
