@@ -578,7 +578,8 @@ def test_a_disk_that_fills_up_while_a_stage_writes_is_one_line_and_with_more_roo
         small.get("stage", [1], Artifact, make)
     assert str(refusal.value) == (
         f"stage: cannot write to the store at {small.root}: [Errno 28] No space left on device; "
-        f"make room, for instance with secateur store gc --days 30 --outputs {store.root.parent}, and start again: what is done stays"
+        f"make room, for instance with secateur store gc --days 30 --outputs {small.root.parent}, "
+        "and start again: what is done stays"
     )
     assert leftovers(small) == []
     assert not (small.root / "stage").exists()
