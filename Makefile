@@ -57,5 +57,5 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	echo "setting up $(VENV) with $$($$python --version) (minutes, about 6 GB) …" >&2; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $$python -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install $(shell [ -t 2 ] || echo --quiet) --python $(BIN)/python -c constraints.txt -e '.[lab,nncf,openvino,ncnn,pnnx,ray,slurm,dev]' opencv-python-headless
+	@$(BIN)/uv pip install $(shell [ -t 2 ] || echo --quiet) --python $(BIN)/python -c constraints.txt -e '.[lab,nncf,openvino,ncnn,pnnx,ray,slurm,search,dev]' opencv-python-headless
 	@touch $@

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 import yaml
 
+from secateur import spaces
+from secateur.app import searching
 from secateur.app.checking import SETTINGS, VALUES
 from secateur.app.commands import check
-from secateur.app.composing import shipped
+from secateur.app.composing import settings_of_search, shipped
 from secateur.plugins import FOLDERS
 from secateur.specs import Benchmark, Evidence, Export, Model, RunSpec, Scope, Sparsity, Training
 
 ROOT = Path(__file__).parents[1]
-CHOICES = sorted((ROOT / "conf").glob("*/*.yaml"))
+CHOICES = sorted(path for path in (ROOT / "conf").glob("*/*.yaml") if path.parent.name != "search")
+SEARCHES = sorted((ROOT / "conf" / "search").glob("*.yaml"))
 STUDY = ROOT / "experiments" / "study"
 STUDIES = sorted(STUDY.rglob("*.yaml"))
 UNSET = {
@@ -188,7 +191,26 @@ def test_the_config_holds_all_that_a_run_is_made_of_and_nothing_else() -> None:
 def test_every_group_has_its_folder() -> None:
     folders = {path.name for path in shipped("conf").iterdir() if path.is_dir()}
 
-    assert folders == {*FOLDERS, "model", "scope", "sparsity", "finetune", "distillation", "tracking", "hydra"}
+    assert folders == {
+        *FOLDERS,
+        "model",
+        "scope",
+        "sparsity",
+        "finetune",
+        "distillation",
+        "tracking",
+        "hydra",
+        "search",
+    }
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
+def test_every_search_composes(path: Path) -> None:
+    search = searching._search([], settings_of_search([f"search={path.stem}"]))
+
+    assert spaces.size(search.axes) > 1
+    for corner in spaces.corners(search.axes):
+        check(spaces.overrides(corner))
 
 
 @pytest.mark.parametrize("study", ["quickstart", "lab4"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from secateur.interrupts import done_by
+from secateur.interrupts import done_by, done_side_by_side
 
 PATIENCE_SECONDS = 30
 
@@ -85,6 +85,16 @@ from pathlib import Path
 time.sleep(60)
 """
 """In typer's place."""
+
+SIDE_BY_SIDE = f"""
+import sys
+from secateur.interrupts import done_side_by_side
+works = [sys.executable, "-c", {WORKS!r}]
+try:
+    print(done_side_by_side([[*works, sys.argv[1] + "/one"], [*works, sys.argv[1] + "/two"]], threads=1))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 Start = Callable[[str], subprocess.Popen[str]]
 
@@ -246,3 +256,29 @@ def test_a_process_works_in_the_folder_that_it_is_given(tmp_path: Path) -> None:
     done_by([sys.executable, "-c", "open('here', 'w')"], None, tmp_path)
 
     assert (tmp_path / "here").exists()
+
+
+def test_an_interrupt_of_commands_side_by_side_is_handed_on_to_each(start: Start, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    process = start(SIDE_BY_SIDE)
+    for name in ("one", "two"):
+        until((tmp_path / name / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    for name in ("one", "two"):
+        until((tmp_path / name / "ending").exists)
+        (tmp_path / name / "end").touch()
+
+    assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "interrupted\n"
+    assert all((tmp_path / name / "ended").exists() for name in ("one", "two"))
+
+
+def test_commands_side_by_side_are_told_how_many_threads_each_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['OMP_NUM_THREADS']); sys.exit(int(sys.argv[2]))"
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    commands = [[sys.executable, "-c", code, str(tmp_path / number), number] for number in ("0", "3")]
+
+    assert done_side_by_side(commands, threads=5) == [0, 3]
+    assert [(tmp_path / number).read_text() for number in ("0", "3")] == ["5", "5"]

@@ -6,7 +6,8 @@ SecateurError
 ├── StageError      a stage could not do its work
 │   └── BrokenOffError  it was broken off from outside, and can go on from where it was
 ├── ExportError     a model file could not be written or read back
-└── TrackingError   the tracking server did not take a result (the records still hold it)
+├── TrackingError   the tracking server did not take a result (the records still hold it)
+└── StoppedError    a run was ended early, on purpose: what it could still find out is not worth its time
 """
 
 
@@ -36,6 +37,10 @@ class ExportError(SecateurError):
 
 class TrackingError(SecateurError):
     """The tracking server did not take a result."""
+
+
+class StoppedError(SecateurError):
+    """A run was ended early, on purpose."""
 
 
 def require(condition: bool, line: str) -> None:

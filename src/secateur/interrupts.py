@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -190,6 +190,32 @@ def _wait(process: subprocess.Popen[Any], asked_to_end: Callable[[], bool] = lam
             raise KeyboardInterrupt
         with suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_EVERY_SECONDS)
+
+
+def done_side_by_side(commands: list[list[str]], threads: int) -> list[int]:
+    """Runs the commands at once, each as `done_by` does and told to use so many threads, unless OMP_NUM_THREADS says
+    how many; their exit codes."""
+    options: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "process_group": 0,
+        "env": {"OMP_NUM_THREADS": str(threads)} | os.environ,
+    }
+    with heeded() as interrupts, interrupts.held_back(), ExitStack() as stack:
+        interrupts.check()
+        with _deaf():
+            processes = [stack.enter_context(subprocess.Popen(command, **options)) for command in commands]
+        try:
+            with interrupts.raised():
+                for process in processes:
+                    _wait(process)
+        except KeyboardInterrupt:
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                _wait(process)
+            raise
+        interrupts.check()
+    return [process.returncode for process in processes]
 
 
 def end_with_parent() -> None:

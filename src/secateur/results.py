@@ -252,13 +252,13 @@ class RunHeader:
 class RunReport:
     """A whole run, as `report.json` tells it.
 
-    `before_pruning` is what the net scored on its way to the first rung: `sparse`, after sparse training, and
-    `swapped`, with other activations.
+    `stopped` is one that was ended early on purpose, since another of its search was ahead. `before_pruning` is what
+    the net scored on its way to the first rung: `sparse`, after sparse training, and `swapped`, with other activations.
     """
 
     id: str
     name: str
-    status: Literal["finished", "failed", "killed"]
+    status: Literal["finished", "failed", "killed", "stopped"]
     seconds: float
     spec: dict[str, Any]
     versions: dict[str, str]

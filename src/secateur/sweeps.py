@@ -26,7 +26,7 @@ FORMAT = 1
 STOP = "stop"
 """A file that says, on whichever machine they are, that no job is to begin and those that have begun are to end."""
 
-State = Literal["finished", "failed", "killed", "broken off", "not started"]
+State = Literal["finished", "failed", "killed", "stopped", "broken off", "not started"]
 
 
 @dataclass(frozen=True)

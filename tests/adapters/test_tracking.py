@@ -172,6 +172,14 @@ def test_a_failed_run_ends_as_failed_with_its_error(uri: str, tmp_path: Path) ->
     assert "rung/macs_g" in run.data.metrics
 
 
+def test_a_run_that_was_stopped_early_ends_as_killed_with_the_reason(uri: str, tmp_path: Path) -> None:
+    stopped = replace(failed(), status="stopped", error="stopped early: trial 3 was ahead")
+    run = client(uri).get_run(log_live(uri, tmp_path, stopped))
+
+    assert run.info.status == "KILLED"
+    assert run.data.tags["error"] == "stopped early: trial 3 was ahead"
+
+
 def test_a_detector_has_no_mask_metrics(uri: str, tmp_path: Path) -> None:
     metrics = client(uri).get_run(log_live(uri, tmp_path, detector())).data.metrics
 

@@ -81,18 +81,18 @@ def as_plain(config: DictConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
+def in_one_line(shown_by: str = "with: secateur run --cfg job") -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise SpecError(_one_line(error)) from error
+        raise SpecError(_one_line(error, shown_by)) from error
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
         raise StageError(f"cannot write: {error}; make room, or choose another folder with outputs=…") from error
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException, shown_by: str = "with: secateur run --cfg job") -> str:
     if isinstance(error, MissingConfigException):
         kind, _, name = str(error.missing_cfg_file).rpartition("/")
         if kind == "hydra/launcher" and name in LAUNCHERS:
@@ -100,7 +100,7 @@ def _one_line(error: BaseException) -> str:
         if error.options is not None:
             return plugins.unknown(kind or "config", name, sorted(error.options))
     if hidden := re.search(r"Key '(\w+)' is not in struct\s+full_key: (\S+)", f"{error}\n{error.__cause__}"):
-        return f"unknown key {hidden[2]!r}; see what there is with: secateur run --cfg job"
+        return f"unknown key {hidden[2]!r}; see what there is {shown_by}"
     return " ".join(str(error).split())
 
 
@@ -119,7 +119,20 @@ def as_command(words: list[str]) -> Iterator[None]:
             os.environ["HYDRA_FULL_ERROR"] = full
 
 
-# ---- what a job of a sweep finds in its folder ----------------------------------------------------
+# ---- what a job of a sweep, or a trial of a search, finds in its folder ---------------------------
+
+
+def leave_order(overrides: list[str], folder: Path) -> None:
+    """Leaves in the folder what Hydra would of a run of its own."""
+    register()
+    with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+    with open_dict(config):
+        config.hydra.runtime.output_dir = str(folder.absolute())
+        hydras = config.pop("hydra")
+    (folder / CONFIG).mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / CONFIG / "config.yaml")
+    OmegaConf.save({"hydra": hydras}, folder / CONFIG / "hydra.yaml")
 
 
 def order_in(folder: Path) -> Order:
@@ -189,3 +202,28 @@ def _of_job(config: DictConfig) -> dict[str, Any]:
     with open_dict(config):
         del config["hydra"]
     return as_plain(config)
+
+
+# ---- what a search may choose from ----------------------------------------------------------------
+
+
+def settings_of_search(overrides: list[str]) -> dict[str, Any]:
+    """What `conf/search/` and these overrides, all of `search`, say; raises SpecError."""
+    with (
+        in_one_line("in conf/search/default.yaml"),
+        hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"),
+    ):
+        settings: dict[str, Any] = as_plain(hydra.compose("search", overrides=overrides))["search"]
+    return settings
+
+
+def keys_given(overrides: list[str]) -> set[str]:
+    """The keys and groups that the overrides set; raises SpecError where one is swept."""
+    with in_one_line():
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    for override in parsed:
+        if override.is_sweep_override():
+            raise SpecError(
+                f"{override.input_line} is a sweep's; a search takes search.space.{override.key_or_group}=[…]"
+            )
+    return {override.key_or_group for override in parsed}

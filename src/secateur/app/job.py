@@ -7,25 +7,34 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.interrupts import EXIT_CODE, end_with_parent, heeded
 
+if TYPE_CHECKING:
+    from secateur.ports import Sink
 
-def main(folder: Path) -> int:
+
+def nobody(folder: Path) -> Sequence[Sink]:
+    """Who hears of a sweep's job, besides those that hear of every run."""
+    return ()
+
+
+def main(folder: Path, watchers_in: Callable[[Path], Sequence[Sink]] = nobody) -> int:
     """0; 2 where the job could not be done, 130 where it was interrupted."""
     logging.raiseExceptions = False  # a log that does not fit on the disk either is no traceback
     with heeded():
         end_with_parent()
         try:
-            return _do(folder)
+            return _do(folder, watchers_in)
         except KeyboardInterrupt:
             return EXIT_CODE
 
 
-def _do(folder: Path) -> int:
+def _do(folder: Path, watchers_in: Callable[[Path], Sequence[Sink]]) -> int:
     # imported only now that an interrupt is heeded: it takes seconds
     from secateur.app.composing import in_one_line, order_in, set_up_logging
     from secateur.app.running import is_done, on_a_free_device, run_in_folder
@@ -38,7 +47,7 @@ def _do(folder: Path) -> int:
             if is_done(order, folder):  # by the one that was waited for
                 return 0
             with on_a_free_device(order) as order:
-                return 2 if run_in_folder(order, folder).error else 0
+                return 2 if run_in_folder(order, folder, watchers_in(folder)).status == "failed" else 0
     except SecateurError as error:
         sys.stderr.write(f"secateur: {error}\n")
         return 2

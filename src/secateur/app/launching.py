@@ -33,7 +33,7 @@ def run_job(config: DictConfig) -> float | None:
         _say(f"{_label(folder)}: finished before")
     elif HydraConfig.get().launcher._target_ == BASIC:
         _say(f"\n{_label(folder)}")
-        _do(folder, None)
+        do(process.__name__, folder, None, _started_in())
     elif not sweeps.is_interrupted(folder.parent):
         _do_aside(folder)
     return objective(sweeps.report_in(folder) or {})
@@ -42,18 +42,32 @@ def run_job(config: DictConfig) -> float | None:
 def _do_aside(folder: Path) -> None:
     """Beside other jobs, in a process of the launcher's, which lives on for a while when the sweep is gone."""
     started, launcher = time.monotonic(), os.getppid()
+
+    def is_over() -> bool:
+        return sweeps.is_interrupted(folder.parent) or os.getppid() != launcher
+
     # an interrupt is no news to the launcher, which would end the jobs that are writing their records
     with (folder / CONSOLE).open("w") as output, suppress(KeyboardInterrupt):
-        _do(folder, output, lambda: sweeps.is_interrupted(folder.parent) or os.getppid() != launcher)
+        do(process.__name__, folder, output, _started_in(), is_over)
     if os.getppid() != launcher:
         os._exit(EXIT_CODE)  # nobody waits for what comes of it; joblib's processes would sit there for minutes
-    _say(f"{_label(folder)}: {_outcome(folder)} ({time.monotonic() - started:.0f} s)")
+    _say(f"{_label(folder)}: {outcome(folder)} ({time.monotonic() - started:.0f} s)")
 
 
-def _do(folder: Path, output: IO[str] | None, asked_to_end: Callable[[], bool] = lambda: False) -> None:
-    command = [sys.executable, "-m", process.__name__, str(folder)]
+def _started_in() -> Path:
+    return Path(HydraConfig.get().runtime.cwd)
+
+
+def do(
+    module: str,
+    folder: Path,
+    output: IO[str] | None,
+    place: Path | None = None,
+    asked_to_end: Callable[[], bool] = lambda: False,
+) -> None:
+    """What was ordered in the folder, by a process of that module; whatever becomes of it, the folder tells."""
     before = sweeps.report_in(folder)
-    code = done_by(command, output, Path(HydraConfig.get().runtime.cwd), asked_to_end)
+    code = done_by([sys.executable, "-m", module, str(folder)], output, place, asked_to_end)
     if code not in (0, EXIT_CODE) and sweeps.report_in(folder) in (None, before):  # it could not tell itself
         report_failure(order_in(folder), folder, _cause(code))
 
@@ -64,7 +78,8 @@ def _cause(code: int) -> str:
     return f"its process ended with code {code}"
 
 
-def _outcome(folder: Path) -> str:
+def outcome(folder: Path) -> str:
+    """Of what was done in the folder, in one sentence."""
     report = sweeps.report_in(folder)
     return report["headline"] if report else "broken off"
 

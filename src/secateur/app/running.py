@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from secateur import plugins, sweeps
 from secateur.app.checking import PARTS, check_places, device_of, slots_of, to_spec
-from secateur.errors import SecateurError, TrackingError
+from secateur.errors import SecateurError, StoppedError, TrackingError
+from secateur.fronts import chosen, main_accuracy
 from secateur.interrupts import Interrupts, heeded
 from secateur.results import Epoch, Rung, RunHeader, RunReport, StageRecord
 
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted; the same command goes on where it was"
 
+SEARCHES = "searches"
+"""Where in the outputs a search's folder is."""
+
 LIBRARIES = ("torch", "torch-pruning", "ultralytics", "onnx", "onnxruntime", "hydra-core", "mlflow")
 
 
@@ -45,8 +49,11 @@ class Order:
     study: str | None
 
 
-def run_in_folder(order: Order, folder: Path) -> RunReport:
-    """One run with its results in `folder`; a failure is a report too, and so is an interrupt, which is raised on."""
+def run_in_folder(order: Order, folder: Path, watchers: Sequence[Sink] = ()) -> RunReport:
+    """One run with its results in `folder`; a failure is a report too, and so is an interrupt, which is raised on.
+
+    The watchers hear of it after all others, and may end it with a StoppedError.
+    """
     fault: BaseException | None = None
     with heeded() as interrupts, interrupts.held_back():
         from rich.console import Console
@@ -62,9 +69,11 @@ def run_in_folder(order: Order, folder: Path) -> RunReport:
             with interrupts.raised():
                 journal.start_anew()
                 check_places(spec)
-                sinks.extend([*_tracking(order, header, folder), _Swallowed(interrupts)])
+                sinks.extend([*_tracking(order, header, folder), *watchers, _Swallowed(interrupts)])
                 _point_latest(folder, Path(order.plain["outputs"]))
                 report = _run(spec, order.plain, header, screen, journal, sinks)
+        except StoppedError as stop:
+            report = broken("stopped", str(stop), header, started)
         except SecateurError as error:
             report = broken("failed", str(error), header, started)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
@@ -105,7 +114,7 @@ class _Swallowed:
         """It ends anyway."""
 
 
-def broken(status: Literal["failed", "killed"], line: str, header: RunHeader, started: float) -> RunReport:
+def broken(status: Literal["failed", "killed", "stopped"], line: str, header: RunHeader, started: float) -> RunReport:
     return RunReport(**vars(header), status=status, seconds=time.perf_counter() - started, error=line)
 
 
@@ -166,13 +175,14 @@ def _tracking(order: Order, header: RunHeader, folder: Path) -> list[Sink]:
     from secateur.reporting.summary import flatten
 
     tracking.prepare(settings["uri"])
-    params, tags = flatten(header.spec), _tags(order, header)
+    params, tags = flatten(header.spec), _tags(order, header, folder)
     return [tracking.MlflowSink(settings["uri"], settings["experiment"], header.name, params, tags, folder)]
 
 
-def _tags(order: Order, header: RunHeader) -> dict[str, str]:
+def _tags(order: Order, header: RunHeader, folder: Path) -> dict[str, str]:
     """What runs can be told apart by in MLflow."""
-    groups = {"study": order.study, "sweep": header.id.rpartition("/")[0]}
+    many = "search" if folder.parent.parent.name == SEARCHES else "sweep"
+    groups = {"study": order.study, many: header.id.rpartition("/")[0]}
     return {"command": header.command, **header.versions, **{k: v for k, v in groups.items() if v}}
 
 
@@ -235,15 +245,11 @@ def report_failure(order: Order, folder: Path, line: str) -> None:
         from secateur.adapters import tracking
 
         try:
-            tracking.replay(folder, settings["uri"], settings["experiment"], _tags(order, header))
+            tracking.replay(folder, settings["uri"], settings["experiment"], _tags(order, header, folder))
         except TrackingError as error:
             log.warning("MLflow was not told of %s: %s", folder, error)
 
 
 def objective(report: Mapping[str, Any]) -> float | None:
     """For sweepers: mAP50-95 of what would ship, by `report.json`."""
-    chosen = next((c for c in report.get("candidates", ()) if c["name"] == report["selected"]), None)
-    if chosen is None:
-        return None
-    figure: float = chosen["box_map50_95"] if chosen["mask_map50_95"] is None else chosen["mask_map50_95"]
-    return figure
+    return main_accuracy(chosen(report)) if report.get("selected") else None

@@ -47,6 +47,18 @@ def run(context: typer.Context) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True})
+def search(
+    context: typer.Context,
+    trials: Annotated[int, typer.Option(help="How many in all, those included that are done already.")],
+    workers: Annotated[int, typer.Option(help="How many at once.")] = 1,
+) -> None:
+    """Look for the nets that are both accurate and fast; takes Hydra overrides, and search.…: docs/search.md."""
+    from secateur.app.searching import main as search_main
+
+    raise typer.Exit(search_main(context.args, trials, workers))
+
+
+@app.command(context_settings={"allow_extra_args": True})
 def sensitivity(context: typer.Context) -> None:
     """Measure what each group of channels costs alone; takes Hydra overrides too."""
     from secateur.app.commands import sensitivity as measure
@@ -62,7 +74,7 @@ def compare(
 
     from secateur.reporting.comparison import comparison, find
 
-    _console().print(comparison(find(folders or [OUTPUTS / "runs", OUTPUTS / "sweeps"])))
+    _console().print(comparison(find(folders or [OUTPUTS / kind for kind in ("runs", "sweeps", "searches")])))
 
 
 @app.command()

@@ -40,7 +40,12 @@ def comparison(paths: Iterable[Path]) -> RenderableType:
         for table, device in zip(tables, devices, strict=True):
             table.title = Text(device)
     broken = [report["run"] for report in reports.values() if report["run"]["error"]]
-    return Group(*tables, *(Text(f"{run['id']} {run['status']}: {run['error']}", style="red") for run in broken))
+    return Group(*tables, *map(_ending, broken))
+
+
+def _ending(run: Report) -> Text:
+    """Why a run did not come to its end; that of a search that was stopped early is no fault."""
+    return Text(f"{run['id']} {run['status']}: {run['error']}", style="dim" if run["status"] == "stopped" else "red")
 
 
 def _everywhere(path: Path, report: Report) -> list[Report]:

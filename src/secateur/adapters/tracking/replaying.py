@@ -52,7 +52,9 @@ def replay_device(path: Path, uri: str, experiment: str, outputs: Path) -> str:
     unless a newer one of the device is there, so that it comes along when that is replayed; doing so twice changes
     nothing. The MLflow run's id."""
     report = read(limited(path), DeviceReport, path)
-    folder = next(filter(Path.is_dir, (outputs / kind / report.run_id for kind in ("runs", "sweeps"))), None)
+    folder = next(
+        filter(Path.is_dir, (outputs / kind / report.run_id for kind in ("runs", "sweeps", "searches"))), None
+    )
     kept = _keep(report, path, folder / DEVICES / f"{report.slug}.json") if folder else None
     with told_in_one_line(uri):
         client = connect(uri)

@@ -101,7 +101,8 @@ class Run:
             self._client.log_artifact(self.id, str(named), DEVICES)
 
     def close(self, status: str, end: int) -> None:
-        self._client.set_terminated(self.id, status.upper(), self._moment(end))
+        """MLflow has no word of its own for a run that was stopped early; the tag `error` says why."""
+        self._client.set_terminated(self.id, "KILLED" if status == "stopped" else status.upper(), self._moment(end))
 
     def take_the_place(self, run_dir: Path) -> None:
         """Moves what else MLflow has of this folder to its bin, from where it can be restored."""
