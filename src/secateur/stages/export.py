@@ -10,7 +10,7 @@ from secateur.results import Artifact
 from secateur.specs import Export
 from secateur.store import artifact
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch", "ultralytics", "onnx", "onnxslim")
 
 

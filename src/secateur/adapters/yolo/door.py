@@ -130,6 +130,7 @@ class Yolo:
                 )  # fmt: skip
             except (RuntimeError, ValueError, AssertionError) as error:
                 raise ExportError(f"export to ONNX failed: {str(error).splitlines()[0]}") from error
+            undated(Path(written))
             shutil.move(written, out)
 
     def load(self, weights: Path) -> nn.Module:
