@@ -36,12 +36,6 @@ TIMED = (
 CHOSEN = ("headline", "selected", "why")
 """What follows from the latencies: which candidate ships."""
 
-DATED = ("sha256",)
-"""Of each candidate's file: Ultralytics writes into an ONNX file's metadata when it was exported."""
-
-NETS = ("prepare", "baseline", "prune", "heal", "finetune")
-"""Stages whose keys follow from no exported file, so that nothing in them may differ."""
-
 OF_THIS_RUN = ("id", "seconds", "command")
 
 
@@ -172,13 +166,10 @@ def differences(one: Path, other: Path) -> list[str]:
 
 def _comparable(folder: Path) -> dict[str, Any]:
     told = {key: value for key, value in report(folder).items() if key not in CHOSEN}
-    candidates = [{k: v for k, v in candidate.items() if k not in (*TIMED, *DATED)} for candidate in told["candidates"]]
+    candidates = [{k: v for k, v in candidate.items() if k not in TIMED} for candidate in told["candidates"]]
     run = {key: value for key, value in told["run"].items() if key not in OF_THIS_RUN}
     run["spec"] = run["spec"] | {"outputs": None}
-    made = [
-        (record["stage"], record["label"], record["rung"], record["key"] if record["stage"] in NETS else None)
-        for record in records(folder)
-    ]
+    made = [(record["stage"], record["label"], record["rung"], record["key"]) for record in records(folder)]
     return told | {"candidates": candidates, "run": run, "records": made}
 
 

@@ -92,6 +92,13 @@ def test_plain_ultralytics_exports_the_same_where_secateur_is_not_installed(
         np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-4)
 
 
+def test_a_net_that_is_exported_again_is_the_same_file(yolo: Yolo, pruned: Path, tmp_path: Path) -> None:
+    for name in ("once", "again"):
+        yolo.export_onnx(pruned, IMGSZ, tmp_path / name)
+
+    assert (tmp_path / "once").read_bytes() == (tmp_path / "again").read_bytes()
+
+
 def outputs(model: Path) -> list[Any]:
     session = onnxruntime.InferenceSession(model)
     return session.run(None, {session.get_inputs()[0].name: picture().numpy()})

@@ -18,6 +18,7 @@ from ultralytics.utils import YAML
 from secateur.adapters.yolo import checkpoint, devices, gradients, parallel, precision, scoring, training
 from secateur.adapters.yolo.activations import swap
 from secateur.adapters.yolo.annotation import annotate
+from secateur.adapters.yolo.dates import undated
 from secateur.adapters.yolo.fixed import output_layers, unprunable_layers
 from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
