@@ -31,7 +31,7 @@ compare: $(VENV)/.ready ## set runs side by side
 ui: $(VENV)/.ready ## open MLflow's pages on 127.0.0.1
 	@$(BIN)/secateur ui $(ARGS)
 
-bench: $(VENV)/.ready ## time secateur itself: commands, pruning, INT8 files, overhead
+bench: $(VENV)/.ready ## hold secateur against its goals; one part: ARGS=store (hours for all)
 	@$(BIN)/python experiments/bench.py $(ARGS)
 
 test: $(VENV)/.ready ## run the tests

@@ -1,7 +1,7 @@
 """`make bench`: what secateur itself costs, against its goals.
 
 Every figure is measured here and now: commands as a person types them, in processes of their own, results in a
-temporary folder. Takes about the time of two quickstarts.
+temporary folder. All of it takes hours.
 
     python experiments/bench.py            all of it
     python experiments/bench.py commands   only the quick ones
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 SECATEUR = str(Path(sys.executable).with_name("secateur"))
 PRUNES = {"channels": 5, "macs": 30, "latency": 180}
 """Units of a budget, and the seconds that planning and applying it may take."""
-IMGSZ, ROUNDS, REPEATS, TIMES = 640, 6, 10, 5
+IMGSZ, ROUNDS, REPEATS = 640, 6, 10
 ENTRIES, LOOKUPS = 10_000, 1_000
 COLD, COLD_REPEATS = 16, 5
 KILLS = 30
@@ -241,7 +241,7 @@ def _spread(folder: Path) -> float:
 def parallel() -> Iterator[Goal]:
     """Sixteen cold jobs at once against a new database, again and again; and what a job that takes the clock finds
     beside one that trains, with and without the lock that both of them see."""
-    yield Goal(f"16 cold jobs at once, {TIMES} times: runs that MLflow lacks", _lost(), "", 0)
+    yield Goal(f"{COLD} cold jobs at once, {COLD_REPEATS} times: runs that MLflow lacks", _lost(), "", 0)
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         _run(*_small(folder))
         alone = _clocked(folder, "0.11")
@@ -259,15 +259,15 @@ def _lost() -> int:
     from mlflow.tracking import MlflowClient
 
     lost = 0
-    names = ",".join(f"job{number}" for number in range(16))
-    for _ in range(TIMES):
+    names = ",".join(f"job{number}" for number in range(COLD))
+    for _ in range(COLD_REPEATS):
         with TemporaryDirectory(prefix="secateur-bench-") as folder:
             least = ["schedule=none", "quantization=fp32", "imgsz=64", "dataset.size=64"]
-            at_once = ["hydra/launcher=parallel", "hydra.launcher.n_jobs=16"]
+            at_once = ["hydra/launcher=parallel", f"hydra.launcher.n_jobs={COLD}"]
             _run(*_small(folder), "-m", f"name={names}", *least, *at_once)
             client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
             runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-            lost += 16 - sum(
+            lost += COLD - sum(
                 run.info.status == "FINISHED" and "final/latency_ms_p50" in run.data.metrics for run in runs
             )
     return lost

@@ -55,7 +55,7 @@ class Command:
     outputs: Path
     name: str = "run"
     before: Sequence[str] = ()
-    """What starts it: faketime, strace."""
+    """What starts it, such as faketime."""
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
@@ -72,9 +72,14 @@ class Command:
 
     @property
     def recorded(self) -> int:
-        """Stages, of all that this command does."""
+        """Stages, of all that this command did."""
+        return len(self.stages)
+
+    @property
+    def stages(self) -> list[tuple[str, str]]:
+        """Those recorded, each with its label."""
         fresh = [folder for folder in self.folders() if folder not in self.found]
-        return sum(len(records(folder)) for folder in fresh)
+        return [(record["stage"], record["label"]) for folder in fresh for record in records(folder)]
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
         """Whether it became true before the command ended."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,15 +16,13 @@ import pytest
 from filelock import FileLock
 
 from experiments.chaos import Command, differences, disturbed, moments, records, report
+from tests.example_commands import BRIEF, FEW, by_number, in_the_group, politely
 
 pytestmark = pytest.mark.slow
 
-BRIEF = "imgsz=64 max_map_drop=null benchmark.rounds=2 benchmark.seconds=0.2 benchmark.warmup_seconds=0.1".split()
-FEW = "dataset=shapes dataset.size=64 dataset.train=8 dataset.val=8".split()
 ONE_RUNG = "schedule=one_shot schedule.target=0.15".split()
 UNTRACKED = "tracking=none"
 KILLS = 4
-AT_ONCE_SECONDS = 5  # on a machine that has much else to do
 
 INTERRUPTED = "secateur: interrupted; the same command goes on where it was\n"
 
@@ -98,9 +95,9 @@ class Interrupted:
         return told
 
 
-def begun(stages: int) -> Callable[[Command], bool]:
-    """So many stages are recorded, and the next is being done."""
-    return lambda command: command.recorded >= stages
+def after(stage: str, label: str) -> Callable[[Command], bool]:
+    """It is recorded, and the next is being done."""
+    return lambda command: (stage, label) in command.stages
 
 
 def timing(command: Command) -> bool:
@@ -116,22 +113,9 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-def in_the_group(command: Command) -> None:
-    """As a terminal does it."""
-    os.killpg(command.process.pid, signal.SIGINT)
-
-
-def by_number(command: Command) -> None:
-    command.process.send_signal(signal.SIGINT)
-
-
-def politely(command: Command) -> None:
-    command.process.send_signal(signal.SIGTERM)
-
-
 PHASES: dict[str, tuple[Callable[[Command], bool], Callable[[Command], None]]] = {
-    "training": (begun(5), in_the_group),
-    "calibration": (begun(10), by_number),
+    "training": (after("evaluate", "pruned"), in_the_group),
+    "calibration": (after("quantize", "baseline-fp32"), by_number),
     "a benchmark": (timing, in_the_group),
     "a benchmark, by SIGTERM": (timing, politely),
 }
@@ -182,18 +166,6 @@ def test_mlflow_holds_what_was_interrupted_as_killed(interrupted: dict[str, Inte
 
     assert {run.data.tags["run_dir"] for run in runs} == {str(folder) for folder in folders}
     assert {run.info.status for run in runs} == {"KILLED"}
-
-
-def test_twice_stops_at_once_with_all_that_was_started(tiny: list[str], tmp_path: Path) -> None:
-    command = Command([*tiny, UNTRACKED], tmp_path)
-    assert command.wait_until(lambda: timing(command))
-    started = psutil.Process(command.process.pid).children(recursive=True)
-    for _ in range(2):
-        in_the_group(command)
-
-    command.process.wait(AT_ONCE_SECONDS)
-    assert not [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    assert command.process.returncode == 130
 
 
 # ---- sweeps ---------------------------------------------------------------------------------------

@@ -1,20 +1,18 @@
-"""Disks that are full or may not be written, as real mounts; clocks that are put back."""
+"""Disks that are full or may not be written, as real mounts."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from experiments.chaos import Command, records, report
+from tests.example_commands import BRIEF, FEW, mounted
 
 pytestmark = pytest.mark.slow
 
-BRIEF = "imgsz=64 max_map_drop=null benchmark.rounds=2 benchmark.seconds=0.2 benchmark.warmup_seconds=0.1".split()
-FEW = "dataset=shapes dataset.size=64 dataset.train=8 dataset.val=8".split()
 DISK_MB = 400
 
 
@@ -22,17 +20,6 @@ DISK_MB = 400
 def tiny(detect_checkpoint: Path) -> list[str]:
     own = [f"model.weights={detect_checkpoint}", "finetune=none", "quantization=fp32", "schedule.target=0.15"]
     return [*BRIEF, *FEW, "schedule=one_shot", *own]
-
-
-@contextmanager
-def mounted(place: Path, *how: str) -> Iterator[Path]:
-    done = subprocess.run(["mount", *how, str(place)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mounts nothing here: {done.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.example_commands import BRIEF, FEW
+
 pytestmark = pytest.mark.slow
 
 SECATEUR = Path(sys.executable).with_name("secateur")
-BRIEF = "imgsz=64 max_map_drop=null benchmark.rounds=2 benchmark.seconds=0.2 benchmark.warmup_seconds=0.1".split()
 TINY = [
     *"+study=quickstart dataset.size=64 dataset.train=32 dataset.val=16".split(),
     *"model.training.epochs=1 finetune.epochs=1".split(),
@@ -31,7 +32,6 @@ TINY = [
 ]
 INT8 = "quantization.images=4"
 ONE_RUNG = "schedule=one_shot quantization=fp32".split()
-FEW = "dataset=shapes dataset.size=64 dataset.train=8 dataset.val=8".split()
 
 PATIENCE_SECONDS = 300
 

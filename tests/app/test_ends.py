@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from experiments.chaos import Command, report
+from tests.example_commands import AT_ONCE_SECONDS, by_number, in_the_group, politely
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,6 @@ SIDE_BY_SIDE = ["hydra/launcher=parallel"]
 LAUNCHERS = pytest.mark.parametrize(
     ("launcher", "at_once"), [([], 1), (SIDE_BY_SIDE, 2)], ids=["one after another", "side by side"]
 )
-AT_ONCE_SECONDS = 5  # on a machine that has much else to do
 
 
 @pytest.fixture
@@ -61,19 +61,6 @@ def is_told(job: psutil.Process) -> bool:
 def statuses(folder: Path) -> list[str]:
     jobs = sorted(folder.glob("outputs/sweeps/*/[0-9]"))
     return [report(job)["run"]["status"] if (job / "report.json").exists() else "not started" for job in jobs]
-
-
-def in_the_group(command: Command) -> None:
-    """As a terminal does it."""
-    os.killpg(command.process.pid, signal.SIGINT)
-
-
-def by_number(command: Command) -> None:
-    command.process.send_signal(signal.SIGINT)
-
-
-def politely(command: Command) -> None:
-    command.process.send_signal(signal.SIGTERM)
 
 
 def politely_in_the_group(command: Command) -> None:
@@ -158,7 +145,7 @@ def test_a_job_that_dies_is_told_with_its_cause_and_the_others_go_on(
 ) -> None:
     command = sweep(folder, *launcher)
     for jobs, number in enumerate((signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT), start=1):
-        os.kill(at_work(command, begun, jobs)[-1], number)
+        os.kill(at_work(command, begun, jobs)[jobs - 1], number)
     said = " ".join(command.end().split())
 
     assert command.process.returncode == 2

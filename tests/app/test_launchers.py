@@ -3,7 +3,6 @@
 import os
 import signal
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from secateur.app import commands, composing, sweeping
 from secateur.app.running import Order, on_a_free_device
 from secateur.errors import SpecError, StageError
+from tests.example_commands import until
 
 LAUNCHERS = composing.shipped("conf") / "hydra" / "launcher"
 SWEPT = ["schedule.target=0.2,0.3"]
@@ -113,8 +113,7 @@ def test_an_interrupt_tells_the_jobs_and_is_raised_when_they_have_ended(folder: 
     def interrupted() -> None:
         with sweeping._ended_together(folder):
             os.kill(os.getpid(), signal.SIGINT)
-            while not (folder / "stop").exists():  # another thread takes the signal
-                time.sleep(0.01)
+            until((folder / "stop").exists)  # another thread takes the signal
             (folder / "ended").touch()
 
     with pytest.raises(KeyboardInterrupt):
