@@ -482,12 +482,14 @@ def chaos() -> Iterator[Goal]:
     """A run with every kind of work in it, killed at moments that are drawn, and the same run undisturbed."""
     import chaos as disturbing
 
+    from secateur.records import records_in
+
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         whole, broken = Path(folder) / "whole", Path(folder) / "broken"
         started = time.perf_counter()
         disturbing.disturbed(lambda: disturbing.Command(CHAOS, whole), [])
         (undisturbed,) = (whole / "runs").iterdir()
-        seconds = [record["seconds"] for record in disturbing.records(undisturbed)]
+        seconds = [record["seconds"] for record in records_in(undisturbed)]
         around = time.perf_counter() - started - sum(seconds)
         at = disturbing.moments(seconds, around, KILLS, seed=0)
         kills = disturbing.disturbed(lambda: disturbing.Command(CHAOS, broken), at)

@@ -20,6 +20,8 @@ from typing import Any
 
 import psutil
 
+from secateur.records import records_in
+
 SECATEUR = str(Path(sys.executable).with_name("secateur"))
 PATIENCE_SECONDS = 600
 GONE_SECONDS = 20
@@ -79,7 +81,7 @@ class Command:
     def stages(self) -> list[tuple[str, str]]:
         """Those recorded, each with its label."""
         fresh = [folder for folder in self.folders() if folder not in self.found]
-        return [(record["stage"], record["label"]) for folder in fresh for record in records(folder)]
+        return [(record["stage"], record["label"]) for folder in fresh for record in records_in(folder)]
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
         """Whether it became true before the command ended."""
@@ -112,13 +114,6 @@ def _marked(mark: str) -> Iterator[list[str]]:
                 yield process.cmdline()
         except psutil.Error:  # gone, or somebody else's
             continue
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Of as many stages as were recorded; a kill may have cut the last line short."""
-    path = folder / "records.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -174,7 +169,7 @@ def _comparable(folder: Path) -> dict[str, Any]:
     candidates = [{k: v for k, v in candidate.items() if k not in TIMED} for candidate in told["candidates"]]
     run = {key: value for key, value in told["run"].items() if key not in OF_THIS_RUN}
     run["spec"] = run["spec"] | {"outputs": None}
-    made = [(record["stage"], record["label"], record["rung"], record["key"]) for record in records(folder)]
+    made = [(record["stage"], record["label"], record["rung"], record["key"]) for record in records_in(folder)]
     return told | {"candidates": candidates, "run": run, "records": made}
 
 

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from experiments.chaos import Command, differences, disturbed, moments, records, report
+from experiments.chaos import Command, differences, disturbed, moments, report
+from secateur.records import records_in
 from tests.example_commands import BRIEF, FEW, by_number, in_the_group, politely
 
 pytestmark = pytest.mark.slow
@@ -49,7 +50,7 @@ def undisturbed(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_a_run_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
     tiny: list[str], undisturbed: Path, tmp_path: Path
 ) -> None:
-    seconds = [record["seconds"] for record in records(undisturbed)]
+    seconds = [record["seconds"] for record in records_in(undisturbed)]
     at = moments(seconds, around=5.0, kills=KILLS, seed=1)
 
     kills = disturbed(lambda: Command([*tiny, UNTRACKED], tmp_path), at)
@@ -72,7 +73,7 @@ def test_a_clock_that_is_put_back_changes_no_durations_and_not_which_run_is_the_
     assert folder.name < undisturbed.name
     assert (outputs / "latest").resolve() == folder
     assert 0 < report(folder)["run"]["seconds"] < 600
-    assert all(record["reused"] and 0 <= record["seconds"] < 60 for record in records(folder))
+    assert all(record["reused"] and 0 <= record["seconds"] < 60 for record in records_in(folder))
 
 
 # ---- Ctrl-C ---------------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ def ended(command: Command) -> Attempt:
     said = command.end()
     folders = jobs(command.outputs)
     told = [report(job)["run"]["error"] if (job / "report.json").exists() else None for job in folders]
-    made = [[(record["key"], record["reused"]) for record in records(job)] for job in folders]
+    made = [[(record["key"], record["reused"]) for record in records_in(job)] for job in folders]
     code = command.process.returncode
     return Attempt(code, said, command.survivors(), states(command.outputs), told, made)
 
@@ -246,7 +247,7 @@ def attempts(swept: list[str], sweep_outputs: Path) -> dict[str, Attempt]:
 
 def recorded(outputs: Path, job: int) -> list[dict[str, Any]]:
     folders = [folder for folder in jobs(outputs) if folder.name == str(job)]
-    return records(folders[0]) if folders else []
+    return records_in(folders[0]) if folders else []
 
 
 def test_a_job_that_dies_is_told_with_its_cause_and_the_others_go_on(attempts: dict[str, Attempt]) -> None:
@@ -280,7 +281,7 @@ def aged(attempts: dict[str, Attempt], sweep_outputs: Path) -> Iterator[Path]:
     """The folder of a finished job of which another version of a stage made a result."""
     job = jobs(sweep_outputs)[0]
     now = (job / "records.jsonl").read_text()
-    made = [record | {"version": 0} if record["stage"] == "contrast" else record for record in records(job)]
+    made = [record | {"version": 0} if record["stage"] == "contrast" else record for record in records_in(job)]
     (job / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in made))
     yield job
     (job / "records.jsonl").write_text(now)
@@ -296,7 +297,7 @@ def test_what_another_version_made_is_told_and_done_again_and_nothing_else(
     told, again, *_ = attempt.said.splitlines()
     assert told.startswith(f"secateur: going on with {aged.parent}: 3 jobs: 2 finished, 1 failed")
     assert again == "secateur: contrast is repeated, and what follows from it: VERSION 0 → 1"
-    assert {record["version"] for record in records(aged) if record["stage"] == "contrast"} == {1}
+    assert {record["version"] for record in records_in(aged) if record["stage"] == "contrast"} == {1}
     assert (other.read_bytes(), other.stat().st_mtime_ns) == (before, stamp)
 
 
@@ -309,7 +310,7 @@ def test_a_job_that_another_process_does_is_waited_for_and_left_out(
         assert command.process.stderr
         line = f"secateur: {aged} is being worked on by another process; waiting for it\n"
         assert line in iter(command.process.stderr.readline, "")
-        done = [record | {"version": 1} if record["stage"] == "contrast" else record for record in records(aged)]
+        done = [record | {"version": 1} if record["stage"] == "contrast" else record for record in records_in(aged)]
         (aged / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in done))
     command.end()
 
@@ -324,7 +325,7 @@ def test_two_sweeps_that_start_at_once_make_each_stage_once(swept: list[str], tm
     both = [Command(possible, tmp_path) for _ in range(2)]
     assert [command.process.wait(600) for command in both] == [0, 0]
 
-    made = [record["key"] for job in jobs(tmp_path) for record in records(job) if not record["reused"]]
+    made = [record["key"] for job in jobs(tmp_path) for record in records_in(job) if not record["reused"]]
     assert len(jobs(tmp_path)) == 4
     assert len(made) == len(set(made))
 
@@ -335,7 +336,7 @@ def test_a_sweep_makes_exactly_what_its_jobs_do_not_share(detect_checkpoint: Pat
     command = Command(["-m", *BRIEF, *FEW, "schedule=one_shot", *own, rates], tmp_path)
     command.end()
 
-    made = [record["stage"] for job in jobs(tmp_path) for record in records(job) if not record["reused"]]
+    made = [record["stage"] for job in jobs(tmp_path) for record in records_in(job) if not record["reused"]]
     assert Counter(made) == {
         "prepare": 1,
         "baseline": 1,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.chaos import Command, records, report
+from experiments.chaos import Command, report
+from secateur.records import records_in
 from tests.example_commands import BRIEF, FEW, mounted
 
 pytestmark = pytest.mark.slow
@@ -77,7 +78,7 @@ def test_a_run_on_a_disk_that_fills_ends_in_one_line_and_goes_on_when_there_is_r
     assert again.process.returncode == 0
     latest = max((disk / "outputs" / "runs").iterdir(), key=lambda run: run.name)
     assert report(latest)["run"]["status"] == "finished"
-    assert [record["reused"] for record in records(latest)][:recorded] == [True] * recorded
+    assert [record["reused"] for record in records_in(latest)][:recorded] == [True] * recorded
 
 
 def test_a_sweep_on_a_disk_that_fills_tells_its_jobs_and_goes_on_when_there_is_room(

@@ -144,11 +144,3 @@ def test_what_another_version_of_a_part_made_is_stale(tmp_path: Path, monkeypatc
     monkeypatch.setattr(int8_static, "VERSION", before + 1)
 
     assert sweeps.stale(tmp_path) == {"quantize": f"Int8Static@{before} → Int8Static@{before + 1}"}
-
-
-def test_a_last_record_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
-    write_records(tmp_path, record(), record())
-    whole = (tmp_path / "records.jsonl").read_text()
-    (tmp_path / "records.jsonl").write_text(whole[:-10])
-
-    assert list(sweeps.records_in(tmp_path)) == [record()]

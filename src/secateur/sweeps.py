@@ -17,6 +17,7 @@ import msgspec
 
 from secateur import plugins
 from secateur.errors import SpecError
+from secateur.records import records_in
 from secateur.store import kind_of
 
 MULTIRUN = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
@@ -127,16 +128,6 @@ def report_in(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return report
-
-
-def records_in(folder: Path) -> Iterator[dict[str, Any]]:
-    """Of as many stages as were recorded; a last line that a kill cut short is left out."""
-    path = folder / "records.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return
 
 
 def stale(folder: Path) -> dict[str, str]:

@@ -249,6 +249,16 @@ def test_a_run_that_failed_in_its_first_stage_can_be_replayed(uri: str, tmp_path
     assert run.info.status == "FAILED"
 
 
+def test_a_run_whose_last_record_a_kill_cut_short_can_be_replayed(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", failed())
+    with (tmp_path / "demo" / "records.jsonl").open("r+b") as file:
+        file.truncate(file.seek(0, 2) - 10)
+
+    run_id = replay(tmp_path / "demo", uri, "trials", {})
+
+    assert history(uri, run_id, "stage/finetune_seconds") == [(1, 50.0)]
+
+
 def test_what_cannot_be_replayed_whole_leaves_what_mlflow_had(uri: str, tmp_path: Path) -> None:
     write_folder(tmp_path / "demo", finished())
     before = log_live(uri, tmp_path / "demo", finished())

@@ -13,6 +13,7 @@ from secateur.adapters.tracking.connection import connect, experiment_of, librar
 from secateur.adapters.tracking.run import Run, milliseconds, now, open_run, run_of
 from secateur.errors import TrackingError
 from secateur.manifest import DEVICES, DeviceReport, devices_of, limited, read
+from secateur.records import records_in
 from secateur.reporting.summary import flatten
 
 
@@ -81,9 +82,7 @@ def _read(run_dir: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The report, and the records, of which a run that failed at once has none."""
     try:
         summary = json.loads((run_dir / "report.json").read_text())
-        told = run_dir / "records.jsonl"
-        lines = told.read_text().splitlines() if told.exists() else []
-        return summary, [json.loads(line) for line in lines]
+        return summary, records_in(run_dir)
     except (OSError, ValueError) as error:
         line = f"{run_dir} holds no finished run to replay: {one_line(error)}"
         raise TrackingError(f"{line}; one that was killed goes on with the command that began it") from error
