@@ -23,6 +23,13 @@ time.sleep(600)
 """
 """In torch's place, which a job imports when its run has begun."""
 
+LACKS_ROOM = """
+import resource
+from secateur.errors import StageError
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+raise StageError("so that it has to be told")
+"""
+
 LINE = "secateur: interrupted; with --resume the same command goes on where it was"
 SIDE_BY_SIDE = ["hydra/launcher=parallel"]
 LAUNCHERS = pytest.mark.parametrize(
@@ -152,3 +159,13 @@ def test_a_job_that_dies_is_told_with_its_cause_and_the_others_go_on(
     assert statuses(folder) == ["failed"] * 3
     for cause in ("9; was there memory enough?", "11", "6"):
         assert f"failed: its process was ended by signal {cause}" in said
+
+
+def test_a_job_whose_report_does_not_fit_is_told_with_that_cause_when_there_is_room(begun: Path, folder: Path) -> None:
+    (folder / "stub" / "torch.py").write_text(LACKS_ROOM)
+    command = sweep(folder)
+    said = command.end()
+
+    assert command.process.returncode == 2
+    assert said.count("secateur: cannot write: [Errno 27] File too large") == 3
+    assert said.count("failed: its report could not be written; was there room on the disk?") == 3

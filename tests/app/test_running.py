@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 from secateur.app import running
 from secateur.app.composing import composed
-from secateur.app.running import Order, run_in_folder
+from secateur.app.running import Order, report_failure, run_in_folder
 from secateur.journal import Journal
+from tests.example_report import finished
 
 
 @pytest.fixture
@@ -84,14 +86,26 @@ def test_an_interrupt_that_a_library_swallows_ends_the_run_at_its_next_step(
     assert run_of(place)["status"] == "killed"
 
 
+def full(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_run_whose_report_does_not_fit_is_told_to_the_others_as_failed(
+    order: Order, place: Path, ends: Ends, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends(lambda *_: finished())
+    monkeypatch.setattr(Journal, "run_finished", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        run_in_folder(order, place)
+    assert "The run failed: OSError: [Errno 28] No space left on device" in capsys.readouterr().out
+
+
 def test_a_report_that_cannot_be_written_is_told_to_the_others(
     order: Order, place: Path, ends: Ends, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fault(*_: Any) -> None:
         raise RuntimeError("at first")
-
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
 
     ends(fault)
     monkeypatch.setattr(Journal, "run_finished", full)
@@ -99,3 +113,9 @@ def test_a_report_that_cannot_be_written_is_told_to_the_others(
     with pytest.raises(RuntimeError, match="at first"):
         run_in_folder(order, place)
     assert "The run failed: RuntimeError: at first" in capsys.readouterr().out
+
+
+def test_a_run_whose_process_died_is_told_with_its_seconds(order: Order, place: Path) -> None:
+    report_failure(order, place, "its process was ended by signal 9", started=time.perf_counter() - 90)
+
+    assert run_of(place)["seconds"] == pytest.approx(90, abs=5)

@@ -6,6 +6,7 @@ What ends it, a signal or a fault of a library, ends no other job; and what it h
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from secateur.interrupts import EXIT_CODE, end_with_parent, heeded
 if TYPE_CHECKING:
     from secateur.ports import Sink
 
+CANNOT_WRITE = os.EX_CANTCREAT
+"""The exit code of a job that may have found nowhere to write what became of it."""
+
 
 def nobody(folder: Path) -> Sequence[Sink]:
     """Who hears of a sweep's job, besides those that hear of every run."""
@@ -24,7 +28,8 @@ def nobody(folder: Path) -> Sequence[Sink]:
 
 
 def main(folder: Path, watchers_in: Callable[[Path], Sequence[Sink]] = nobody) -> int:
-    """0; 2 where the job could not be done, 130 where it was interrupted."""
+    """0; 2 where the job could not be done, CANNOT_WRITE where the disk was in the way, 130 where it was
+    interrupted."""
     logging.raiseExceptions = False  # a log that does not fit on the disk either is no traceback
     try:
         with heeded():
@@ -50,7 +55,7 @@ def _do(folder: Path, watchers_in: Callable[[Path], Sequence[Sink]]) -> int:
                 return 2 if run_in_folder(order, folder, watchers_in(folder)).status == "failed" else 0
     except SecateurError as error:
         sys.stderr.write(f"secateur: {error}\n")
-        return 2
+        return CANNOT_WRITE if isinstance(error.__cause__, OSError) else 2
 
 
 @contextmanager

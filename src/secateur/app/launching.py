@@ -66,15 +66,17 @@ def do(
     asked_to_end: Callable[[], bool] = lambda: False,
 ) -> None:
     """What was ordered in the folder, by a process of that module; whatever becomes of it, the folder tells."""
-    before = sweeps.report_in(folder)
+    before, started = sweeps.report_in(folder), time.perf_counter()
     code = done_by([sys.executable, "-m", module, str(folder)], output, place, asked_to_end)
     if code not in (0, EXIT_CODE) and sweeps.report_in(folder) in (None, before):  # it could not tell itself
-        report_failure(order_in(folder), folder, _cause(code))
+        report_failure(order_in(folder), folder, _cause(code), started)
 
 
 def _cause(code: int) -> str:
     if code < 0:
         return f"its process was ended by signal {-code}" + ("; was there memory enough?" if code == -9 else "")
+    if code == process.CANNOT_WRITE:
+        return "its report could not be written; was there room on the disk?"
     return f"its process ended with code {code}"
 
 

@@ -77,8 +77,7 @@ def run_in_folder(order: Order, folder: Path, watchers: Sequence[Sink] = ()) -> 
         except SecateurError as error:
             report = broken("failed", str(error), header, started)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            report, fault = broken("failed", line, header, started), error
+            report, fault = broken("failed", _one_line(error), header, started), error
         # whatever came of it: a process that died may have been the first to tell
         if interrupts.asked and report.error:
             report, fault = broken("killed", INTERRUPTED, header, started), KeyboardInterrupt()
@@ -87,9 +86,15 @@ def run_in_folder(order: Order, folder: Path, watchers: Sequence[Sink] = ()) -> 
                 sink.run_finished(journal.with_rungs(report) if report.error else report)
             except OSError as error:  # the disk is full: the others are told all the same
                 fault = fault or error
+                if sink is journal and not report.error:
+                    report = broken("failed", _one_line(error), header, started)
     if fault:
         raise fault
     return report
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 @dataclass(frozen=True)
@@ -233,13 +238,14 @@ def is_done(order: Order, folder: Path) -> bool:
     )
 
 
-def report_failure(order: Order, folder: Path, line: str) -> None:
-    """Tells of a run whose process could not tell itself: in its folder, and in MLflow."""
+def report_failure(order: Order, folder: Path, line: str, started: float) -> None:
+    """Tells of a run whose process, `started` by the performance counter, could not tell itself: in its folder, and in
+    MLflow."""
     from secateur.journal import Journal
 
     header = header_of(to_spec(order.plain), order, folder)
     (folder / "records.jsonl").touch()  # of a process that died before its first stage
-    Journal(folder).run_finished(broken("failed", line, header, time.perf_counter()))
+    Journal(folder).run_finished(broken("failed", line, header, started))
     settings = order.plain["tracking"]
     if settings["name"] != "none":
         from secateur.adapters import tracking
