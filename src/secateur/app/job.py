@@ -46,9 +46,9 @@ def _do(folder: Path, watchers_in: Callable[[Path], Sequence[Sink]]) -> int:
     from secateur.errors import SecateurError
 
     order = order_in(folder)
-    set_up_logging(folder)
     try:
         with in_one_line(), _alone_in(folder):
+            set_up_logging(folder)
             if is_done(order, folder):  # by the one that was waited for
                 return 0
             with on_a_free_device(order) as order:
