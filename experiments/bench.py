@@ -469,7 +469,7 @@ def _track_copies(uri: str, folders: Path) -> None:
     from tests.example_tracking import client
 
     known = client(uri)
-    first = known.get_run(replay(folders / "0", uri, "trials", {}))
+    first = known.get_run(replay(folders / "0", uri, "trials"))
     metrics = [Metric(name, value, 0, 0) for name, value in first.data.metrics.items()]
     params = [Param(name, value) for name, value in first.data.params.items()]
     for folder in folders.iterdir():

@@ -14,12 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from secateur.adapters.tracking import MlflowSink, prepare, replay
-from secateur.reporting.summary import flatten, report_dict
-from secateur.results import Epoch, RunReport, StageRecord
+from secateur.reporting.summary import report_dict
+from secateur.results import Epoch, RunHeader, RunReport, StageRecord
 from tests.example_report import finished
 
 ROOT = Path(__file__).parents[1]
-TAGS = {"study": "speed", "sweep": "night"}
 
 
 def records(epochs: int = 2) -> list[StageRecord]:
@@ -46,7 +45,8 @@ def write_folder(run_dir: Path, report: RunReport, epochs: int = 2) -> None:
 
 
 def open_sink(uri: str, run_dir: Path, report: RunReport) -> MlflowSink:
-    return MlflowSink(uri, "trials", report.name, flatten(report.spec), TAGS, run_dir)
+    header = RunHeader(report.id, report.name, report.spec, report.versions, report.git, report.command)
+    return MlflowSink(uri, "trials", header, run_dir)
 
 
 def log_live(uri: str, run_dir: Path, report: RunReport, epochs: int = 2) -> str:
@@ -127,7 +127,7 @@ def _alone(uri: str, epochs: int) -> set[tuple[str, int, float]]:
     """What one run tells that nobody else disturbs."""
     with TemporaryDirectory(prefix="secateur-alone-") as folder:
         write_folder(Path(folder), finished(), epochs)
-        return _points(uri, replay(Path(folder), uri, "alone", {}))
+        return _points(uri, replay(Path(folder), uri, "alone"))
 
 
 def _points(uri: str, run_id: str) -> set[tuple[str, int, float]]:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 LOOK_EVERY_SECONDS = 0.5
+ENDS_WITHIN_SECONDS = 10
+"""A server that is asked to."""
 
 
 @dataclass
@@ -198,8 +200,40 @@ def done_by(
     return process.returncode
 
 
+def served_by(command: list[str], environment: Mapping[str, str]) -> int:
+    """Runs a command that heeds nothing of this, to its end; its exit code.
+
+    An interrupt ends it and all that it started, and is raised here when they have ended. It is in a process group of
+    its own, which a terminal's Ctrl-C does not reach.
+    """
+    with heeded() as interrupts, interrupts.held_back():
+        interrupts.check()
+        with subprocess.Popen(command, env=environment, process_group=0) as process:
+            try:
+                with interrupts.raised():
+                    _wait(process)
+            except KeyboardInterrupt:
+                _end_group(process.pid)
+                raise
+    return process.returncode
+
+
+def _end_group(number: int) -> None:
+    """Asks all its processes to end, and ends those that are slow to."""
+    import psutil
+
+    below = _descendants()
+    with suppress(ProcessLookupError):
+        os.killpg(number, signal.SIGTERM)
+    _, slow = psutil.wait_procs(below, ENDS_WITHIN_SECONDS)
+    for process in slow:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def _wait(process: subprocess.Popen[Any], asked_to_end: Callable[[], bool] = lambda: False) -> None:
-    """By looks: within `handed_on` a signal wakes this thread from no longer wait."""
+    """By looks: within `handed_on`, and once MLflow has opened a database, a signal wakes this thread from no longer
+    wait."""
     while process.returncode is None:
         if asked_to_end():
             raise KeyboardInterrupt

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+SEARCHES = "searches"
+"""Where in the outputs a search's folder is."""
+
 
 def records_in(folder: Path) -> list[dict[str, Any]]:
     """Of as many stages as were recorded; a last line that a kill cut short, in a letter even, is left out."""

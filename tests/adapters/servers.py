@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
+import psutil
 import pytest
 
 STARTS_WITHIN = 120
@@ -29,10 +30,25 @@ def mlflow_server(database: str, folder: Path, port: int) -> Iterator[subprocess
     options |= {"host": "127.0.0.1", "workers": 1}
     command = [sys.executable, "-m", "mlflow", "server", *(f"--{name}={value}" for name, value in options.items())]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with _serving(command, quiet, folder, port) as server:
+        yield server
+
+
+@contextmanager
+def secateur_ui(database: str, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """`secateur ui` on a database, as `mlflow_server`."""
+    code = "from secateur.cli import main; main()"
+    command = [sys.executable, "-c", code, "ui", "--uri", database, "--port", str(port)]
+    with _serving(command, {}, folder, port) as server:
+        yield server
+
+
+@contextmanager
+def _serving(
+    command: list[str], environment: dict[str, str], folder: Path, port: int
+) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "server.log").open("ab") as log:
-        server = subprocess.Popen(
-            command, env=os.environ | quiet, cwd=folder, stdout=log, stderr=log, start_new_session=True
-        )
+        server = subprocess.Popen(command, env=os.environ | environment, cwd=folder, stdout=log, stderr=log)
     try:
         _wait(lambda: _is_healthy(port), server, folder / "server.log")
         yield server
@@ -42,8 +58,10 @@ def mlflow_server(database: str, folder: Path, port: int) -> Iterator[subprocess
 
 def kill(server: subprocess.Popen[bytes]) -> None:
     """With all that it started, at once."""
-    with suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)
+    if server.poll() is None:
+        for process in psutil.Process(server.pid).children(recursive=True):
+            process.kill()
+    server.kill()
     server.wait()
 
 

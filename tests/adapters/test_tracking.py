@@ -15,7 +15,6 @@ from secateur.manifest import Check, DeviceReport, OnDevice
 from tests.example_report import detector, failed, finished, on_the_way
 from tests.example_run import ID, device_report
 from tests.example_tracking import (
-    TAGS,
     client,
     everything,
     history,
@@ -114,7 +113,6 @@ def test_params_and_tags_are_named_as_on_the_command_line(uri: str, live: tuple[
     assert run.data.params["importance"] == "magnitude"
     assert run.data.params["schedule.target"] == "0.6"
     assert run.data.params["finetune.cos_lr"] == "true"
-    assert run.data.tags["sweep"] == "night"
     assert run.data.tags["versions.torch"] == "2.13.0"
     assert run.info.run_name == "demo"
     assert run.info.status == "FINISHED"
@@ -133,10 +131,37 @@ def test_replay_logs_the_same_as_the_live_sink_and_takes_its_place(uri: str, tmp
     write_folder(run_dir, finished())
     before = log_live(uri, run_dir, finished())
 
-    after = replay(run_dir, uri, "trials", TAGS)
+    after = replay(run_dir, uri, "trials")
 
     assert everything(uri, after) == everything(uri, before)
     assert client(uri).get_run(before).info.lifecycle_stage == "deleted"
+
+
+@pytest.mark.parametrize("word", ["+study=int8/ablation", "++study=int8/ablation", "study=int8/ablation"])
+def test_a_replayed_run_keeps_the_study_and_the_sweep_that_it_was_of(word: str, uri: str, tmp_path: Path) -> None:
+    report = replace(finished(), id="night/3", command=f"secateur run {word} schedule.target=0.6")
+    write_folder(tmp_path / "3", report)
+    before = log_live(uri, tmp_path / "3", report)
+
+    after = replay(tmp_path / "3", uri, "trials")
+
+    assert everything(uri, after) == everything(uri, before)
+    tags = client(uri).get_run(after).data.tags
+    assert (tags["study"], tags["sweep"]) == ("int8/ablation", "night")
+
+
+@pytest.mark.parametrize("name", ["é", "it's", 'a "b"', 'it\'s "b"', "50 %", "a\\b"])
+def test_a_folder_of_any_name_is_found_again(name: str, uri: str, tmp_path: Path) -> None:
+    run_dir, alike = tmp_path / name / "demo", tmp_path / ("_" * len(name)) / "demo"
+    write_folder(run_dir, finished())
+    write_folder(alike, finished())
+    before = replay(run_dir, uri, "trials")
+    other = replay(alike, uri, "trials")
+
+    replay(run_dir, uri, "trials")
+
+    assert client(uri).get_run(before).info.lifecycle_stage == "deleted"
+    assert client(uri).get_run(other).info.lifecycle_stage == "active"
 
 
 def test_a_report_from_before_changes_of_accuracy_can_be_replayed(uri: str, tmp_path: Path) -> None:
@@ -146,7 +171,7 @@ def test_a_report_from_before_changes_of_accuracy_can_be_replayed(uri: str, tmp_
         del entry["box_map50_95_change"], entry["mask_map50_95_change"]
     (tmp_path / "demo" / "report.json").write_text(json.dumps(told))
 
-    metrics = client(uri).get_run(replay(tmp_path / "demo", uri, "trials", {})).data.metrics
+    metrics = client(uri).get_run(replay(tmp_path / "demo", uri, "trials")).data.metrics
     assert metrics["final/mask_map50_95"] == 0.318
     assert not [name for name in metrics if "change" in name]
 
@@ -154,14 +179,14 @@ def test_a_report_from_before_changes_of_accuracy_can_be_replayed(uri: str, tmp_
 def test_replay_keeps_the_times_of_the_records(uri: str, tmp_path: Path) -> None:
     write_folder(tmp_path / "demo", finished())
 
-    info = client(uri).get_run(replay(tmp_path / "demo", uri, "trials", {})).info
+    info = client(uri).get_run(replay(tmp_path / "demo", uri, "trials")).info
 
     assert (info.start_time, info.end_time) == (1795363200_000, 1795363954_000)  # 16:00:00 and 16:12:34 UTC, by `date`
 
 
 def test_replay_of_no_run_is_told_in_one_line(uri: str, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"holds no finished run to replay: .*report\.json"):
-        replay(tmp_path, uri, "trials", {})
+        replay(tmp_path, uri, "trials")
 
 
 def test_a_failed_run_ends_as_failed_with_its_error(uri: str, tmp_path: Path) -> None:
@@ -236,7 +261,7 @@ def test_mlflow_knows_how_a_run_ended(status: str, uri: str, tmp_path: Path) -> 
 
     live = log_live(uri, tmp_path / "demo", report)
     assert client(uri).get_run(live).info.status == status.upper()
-    replayed = replay(tmp_path / "demo", uri, "trials", {})
+    replayed = replay(tmp_path / "demo", uri, "trials")
     assert client(uri).get_run(replayed).info.status == status.upper()
 
 
@@ -244,7 +269,7 @@ def test_a_run_that_failed_in_its_first_stage_can_be_replayed(uri: str, tmp_path
     write_folder(tmp_path / "demo", failed())
     (tmp_path / "demo" / "records.jsonl").unlink()
 
-    run = client(uri).get_run(replay(tmp_path / "demo", uri, "trials", {}))
+    run = client(uri).get_run(replay(tmp_path / "demo", uri, "trials"))
 
     assert run.info.status == "FAILED"
 
@@ -254,7 +279,7 @@ def test_a_run_whose_last_record_a_kill_cut_short_can_be_replayed(uri: str, tmp_
     with (tmp_path / "demo" / "records.jsonl").open("r+b") as file:
         file.truncate(file.seek(0, 2) - 10)
 
-    run_id = replay(tmp_path / "demo", uri, "trials", {})
+    run_id = replay(tmp_path / "demo", uri, "trials")
 
     assert history(uri, run_id, "stage/finetune_seconds") == [(1, 50.0)]
 
@@ -267,7 +292,7 @@ def test_what_cannot_be_replayed_whole_leaves_what_mlflow_had(uri: str, tmp_path
     (tmp_path / "demo" / "report.json").write_text(json.dumps(told))
 
     with pytest.raises(TrackingError, match="cannot be used"):
-        replay(tmp_path / "demo", uri, "trials", {})
+        replay(tmp_path / "demo", uri, "trials")
 
     assert runs_of(uri, tmp_path / "demo") == [before]
 
@@ -301,7 +326,7 @@ def test_records_of_a_clock_that_was_set_back_can_be_replayed(uri: str, tmp_path
     last = json.loads(lines[-1]) | {"finished": "2026-11-22T12:00:00+00:00"}
     (tmp_path / "demo" / "records.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]))
 
-    run_id = replay(tmp_path / "demo", uri, "trials", {})
+    run_id = replay(tmp_path / "demo", uri, "trials")
 
     assert told_in_order(uri, run_id, "stage/finetune_seconds")
     assert history(uri, run_id, "stage/finetune_seconds") == [(1, 50.0), (2, 60.5)]
@@ -445,7 +470,7 @@ def test_a_damaged_or_newer_device_is_told_before_anything_is_logged(content: by
     before = len(client(uri).search_runs([experiment]))
 
     with pytest.raises(ExportError, match="board.json (is damaged|has format 7)"):
-        replay(bench.run_dir, uri, "trials", TAGS)
+        replay(bench.run_dir, uri, "trials")
 
     assert len(client(uri).search_runs([experiment])) == before
 
@@ -454,7 +479,7 @@ def test_a_run_that_is_replayed_brings_its_devices_along(uri: str, bench: Bench)
     replay_device(bench.report, uri, "trials", bench.outputs)
     before = everything(uri, bench.run_id)
 
-    after = replay(bench.run_dir, uri, "trials", TAGS)
+    after = replay(bench.run_dir, uri, "trials")
 
     assert everything(uri, after) == before
     assert replay_device(bench.report, uri, "trials", bench.outputs) == after

@@ -1,4 +1,6 @@
 import logging
+import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from secateur.adapters.tracking import MlflowSink, replay
-from tests.adapters.servers import free_port, kill, mlflow_server, postgres
+from tests.adapters.servers import free_port, kill, mlflow_server, postgres, secateur_ui
 from tests.example_report import finished
 from tests.example_tracking import (
-    TAGS,
     client,
     everything,
     log_live,
@@ -24,6 +26,9 @@ from tests.example_tracking import (
 )
 
 pytestmark = pytest.mark.slow
+
+ENDS_WITHIN = 30
+"""Seconds."""
 
 
 @pytest.fixture
@@ -62,9 +67,15 @@ class Outage:
 
 
 @pytest.fixture(scope="module")
-def outage(tmp_path_factory: pytest.TempPathFactory) -> Outage:
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What whoever comes first has made and migrated, which takes long."""
+    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'server.db'}"
+
+
+@pytest.fixture(scope="module")
+def outage(database: str, tmp_path_factory: pytest.TempPathFactory) -> Outage:
     place, port = tmp_path_factory.mktemp("outage"), free_port()
-    database, uri = f"sqlite:///{place / 'server.db'}", f"http://127.0.0.1:{port}"
+    uri = f"http://127.0.0.1:{port}"
     ended, going_on, undisturbed = places = [place / name for name in ("ended", "going_on", "undisturbed")]
     for run_dir in places:
         write_folder(run_dir, finished(), epochs=30)
@@ -82,8 +93,8 @@ def outage(tmp_path_factory: pytest.TempPathFactory) -> Outage:
         with said() as still:
             go_on(sinks[1])
         caught_up = everything(uri, sinks[1].run_id)
-        replayed = everything(uri, replay(ended, uri, "trials", TAGS))
-        replayed_again = everything(uri, replay(ended, uri, "trials", TAGS))
+        replayed = everything(uri, replay(ended, uri, "trials"))
+        replayed_again = everything(uri, replay(ended, uri, "trials"))
         plain = everything(uri, log_live(uri, undisturbed, finished(), epochs=30))
         experiment = client(uri).get_experiment_by_name("trials").experiment_id
         folders = [Path(run.data.tags["run_dir"]).name for run in client(uri).search_runs([experiment])]
@@ -135,3 +146,19 @@ def test_a_run_that_ends_when_the_server_is_back_brings_all_in_itself(outage: Ou
 
 def test_mlflow_shows_one_run_a_folder_after_an_outage(outage: Outage) -> None:
     assert outage.folders == ["ended", "going_on", "undisturbed"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_mlflows_pages_end_with_all_their_processes_and_free_the_port(
+    number: int, database: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    with secateur_ui(database, tmp_path, port) as pages:
+        below = psutil.Process(pages.pid).children(recursive=True)
+        pages.send_signal(number)
+        code = pages.wait(ENDS_WITHIN)
+
+    assert code == 130
+    assert len(below) > 1
+    assert [process.cmdline() for process in below if process.is_running()] == []
+    socket.create_server(("127.0.0.1", port)).close()

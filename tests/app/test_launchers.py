@@ -103,7 +103,7 @@ def test_as_many_jobs_run_at_once_as_there_are_slots_unless_fewer_are_asked_for(
 
 def test_a_job_has_one_of_the_slots_as_its_device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    order = Order(composing.composed(["slots=[0,cpu]"]), (), None)
+    order = Order(composing.composed(["slots=[0,cpu]"]), ())
 
     with on_a_free_device(order) as one, on_a_free_device(order) as other:
         assert [one.plain["device"], other.plain["device"]] == ["cuda:0", "cpu"]

@@ -20,7 +20,7 @@ from tests.example_report import finished
 
 @pytest.fixture
 def order() -> Order:
-    return Order(composed(["tracking=none", "dataset.train=1"]), (), None)
+    return Order(composed(["tracking=none", "dataset.train=1"]), ())
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_a_trial_finds_its_order_in_its_folder(folder: Path) -> None:
     order = composing.order_in(place)
 
     assert order.plain == composing.composed(overrides)
-    assert (order.overrides, order.study) == (tuple(overrides), "quickstart")
+    assert order.overrides == tuple(overrides)
 
 
 def test_a_trial_logs_into_its_folder(folder: Path) -> None:

@@ -149,7 +149,7 @@ def _saved(folder: Path, name: str) -> DictConfig:
 
 def order_of(config: DictConfig, hydras: Any) -> Order:
     """With Hydra's own part of the config."""
-    return Order(as_plain(config), tuple(hydras.overrides.task), hydras.runtime.choices.get("study"))
+    return Order(as_plain(config), tuple(hydras.overrides.task))
 
 
 def set_up_logging(folder: Path) -> None:

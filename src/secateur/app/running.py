@@ -34,19 +34,15 @@ log = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted; the same command goes on where it was"
 
-SEARCHES = "searches"
-"""Where in the outputs a search's folder is."""
-
 LIBRARIES = ("torch", "torch-pruning", "ultralytics", "onnx", "onnxruntime", "hydra-core", "mlflow")
 
 
 @dataclass(frozen=True)
 class Order:
-    """A run as it was asked for: the composed config, and the overrides and the study that it was composed of."""
+    """A run as it was asked for: the composed config, and the overrides that it was composed of."""
 
     plain: dict[str, Any]
     overrides: tuple[str, ...]
-    study: str | None
 
 
 def run_in_folder(order: Order, folder: Path, watchers: Sequence[Sink] = ()) -> RunReport:
@@ -177,18 +173,9 @@ def _tracking(order: Order, header: RunHeader, folder: Path) -> list[Sink]:
     if settings["name"] == "none":
         return []
     from secateur.adapters import tracking
-    from secateur.reporting.summary import flatten
 
     tracking.prepare(settings["uri"])
-    params, tags = flatten(header.spec), _tags(order, header, folder)
-    return [tracking.MlflowSink(settings["uri"], settings["experiment"], header.name, params, tags, folder)]
-
-
-def _tags(order: Order, header: RunHeader, folder: Path) -> dict[str, str]:
-    """What runs can be told apart by in MLflow."""
-    many = "search" if folder.parent.parent.name == SEARCHES else "sweep"
-    groups = {"study": order.study, many: header.id.rpartition("/")[0]}
-    return {"command": header.command, **header.versions, **{k: v for k, v in groups.items() if v}}
+    return [tracking.MlflowSink(settings["uri"], settings["experiment"], header, folder)]
 
 
 def header_of(spec: RunSpec, order: Order, folder: Path) -> RunHeader:
@@ -251,7 +238,7 @@ def report_failure(order: Order, folder: Path, line: str, started: float) -> Non
         from secateur.adapters import tracking
 
         try:
-            tracking.replay(folder, settings["uri"], settings["experiment"], _tags(order, header, folder))
+            tracking.replay(folder, settings["uri"], settings["experiment"])
         except TrackingError as error:
             log.warning("MLflow was not told of %s: %s", folder, error)
 

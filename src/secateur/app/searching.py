@@ -17,11 +17,11 @@ from secateur.adapters.search import Trials
 from secateur.app import worker
 from secateur.app.checking import SETTINGS, check_places, to_spec
 from secateur.app.composing import composed, in_one_line, keys_given, settings_of_search
-from secateur.app.running import SEARCHES
 from secateur.edge.fingerprint import fingerprint
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import EXIT_CODE, done_side_by_side
 from secateur.processor import usable_cores
+from secateur.records import SEARCHES
 from secateur.reporting.front import front_tables
 from secateur.searches import Search
 

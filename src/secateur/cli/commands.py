@@ -207,7 +207,7 @@ def replay(
     from secateur.adapters import tracking
 
     if place.is_dir():
-        typer.echo(f"MLflow run {tracking.replay(place, uri, experiment, {})}")
+        typer.echo(f"MLflow run {tracking.replay(place, uri, experiment)}")
     else:
         typer.echo(f"MLflow run {tracking.replay_device(place, uri, experiment, OUTPUTS)}")
 

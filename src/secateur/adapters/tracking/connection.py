@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from secateur.errors import TrackingError
+from secateur.interrupts import served_by
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 """With MLflow's own, a server that is gone holds each request up for minutes: about 1 s with these where nothing
 listens, 1 min where nothing answers."""
+
+PAGES_ONLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""MLflow's own jobs, of which there are none here, take eight more processes."""
 
 
 def prepare(uri: str) -> None:
@@ -33,12 +36,12 @@ def prepare(uri: str) -> None:
 
 
 def serve(uri: str, port: int) -> int:
-    """MLflow's own pages on 127.0.0.1, until they are stopped; the exit code."""
+    """MLflow's own pages on 127.0.0.1, until they are stopped, with all their processes; the exit code."""
     if not _takes_a_server(uri):  # of other databases the server is the only one that opens them
         prepare(uri)
     options = {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
     command = [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
-    return subprocess.run(command, check=False).returncode
+    return served_by(command, PAGES_ONLY | os.environ)
 
 
 def experiment_of(client: MlflowClient, uri: str, name: str) -> str:

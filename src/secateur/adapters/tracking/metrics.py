@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from secateur.manifest import OnDevice
+from secateur.records import SEARCHES
 from secateur.reporting.summary import Setting, flatten
+
+_STUDY = re.compile(r"\+{0,2}study=.")
 
 
 def ladder(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -73,6 +79,15 @@ def accuracy_metrics(prefix: str, values: Mapping[str, Any]) -> dict[str, float 
 def _change_metrics(name: str, found: Mapping[str, float] | None) -> dict[str, float | None]:
     """None for the unpruned FP32, and in reports that are older than this."""
     return {name: found["observed"], f"{name}_low": found["low"], f"{name}_high": found["high"]} if found else {}
+
+
+def header_tags(header: Mapping[str, Any], run_dir: Path) -> dict[str, str]:
+    """What runs can be told apart by from their start."""
+    kind = "search" if run_dir.absolute().parent.parent.name == SEARCHES else "sweep"
+    many = header["id"].rpartition("/")[0]
+    studies = [word.partition("=")[2] for word in shlex.split(header["command"]) if _STUDY.match(word)]
+    groups = ({kind: many} if many else {}) | ({"study": studies[-1]} if studies else {})
+    return {"command": header["command"], **header["versions"], **groups}
 
 
 def summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:

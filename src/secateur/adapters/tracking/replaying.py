@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,16 @@ from secateur.adapters.tracking.run import Run, milliseconds, now, open_run, run
 from secateur.errors import TrackingError
 from secateur.manifest import DEVICES, DeviceReport, devices_of, limited, read
 from secateur.records import records_in
-from secateur.reporting.summary import flatten
 
 
-def replay(run_dir: Path, uri: str, experiment: str, tags: Mapping[str, str]) -> str:
+def replay(run_dir: Path, uri: str, experiment: str) -> str:
     """Logs a run's folder as the live sink would have, in place of what MLflow has of it; the new MLflow run's id."""
     summary, records = _read(run_dir)
     devices = devices_of(run_dir)  # before a run is opened, which a damaged one would leave half told
     end = max((milliseconds(record["finished"]) for record in records), default=now())
     start = end - int(1000 * summary["run"]["seconds"])
     with told_in_one_line(uri):
-        run = open_run(uri, experiment, summary["run"]["name"], flatten(summary["run"]["spec"]), tags, run_dir, start)
+        run = open_run(uri, experiment, summary["run"], run_dir, start)
         with _whole(run):
             for record in records:
                 run.log_stage(record)

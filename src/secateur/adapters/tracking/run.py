@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,15 +16,17 @@ from secateur.adapters.tracking.metrics import (
     accuracy_metrics,
     candidate_metrics,
     device_metrics,
+    header_tags,
     ladder,
     rung_metrics,
     summary_tags,
 )
 from secateur.manifest import DEVICES, DeviceReport
-from secateur.reporting.summary import Setting, typed
+from secateur.reporting.summary import Setting, flatten, typed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
 
 FILES = ("report.json", "report.html", "records.jsonl", "config")
 """What of a run's folder goes along; the models stay where they are."""
@@ -106,9 +108,8 @@ class Run:
 
     def take_the_place(self, run_dir: Path) -> None:
         """Moves what else MLflow has of this folder to its bin, from where it can be restored."""
-        alike = self._client.search_runs([self._experiment_id], f"tags.run_dir = {json.dumps(_folder(run_dir))}")
-        for run in alike:
-            if run.info.run_id != self.id:
+        for run in _alike(self._client, self._experiment_id, _folder(run_dir)):
+            if run.info.run_id != self.id and run.data.tags["run_dir"] == _folder(run_dir):
                 self._client.delete_run(run.info.run_id)
 
     def throw_away(self) -> None:
@@ -124,34 +125,34 @@ class Run:
         self._client.log_batch(self.id, metrics=metrics)
 
 
-def open_run(
-    uri: str,
-    experiment: str,
-    name: str,
-    params: Mapping[str, Setting],
-    tags: Mapping[str, str],
-    run_dir: Path,
-    start: int,
-) -> Run:
+def open_run(uri: str, experiment: str, header: Mapping[str, Any], run_dir: Path, start: int) -> Run:
+    """With what is known before it starts: a RunHeader's values."""
     with told_in_one_line(uri):
         client = connect(uri)
         experiment_id = experiment_of(client, uri, experiment)
-        opened = client.create_run(experiment_id, start, {"run_dir": _folder(run_dir)}, name)
+        opened = client.create_run(experiment_id, start, {"run_dir": _folder(run_dir)}, header["name"])
         run = Run(client, experiment_id, opened.info.run_id, start)
-        run.log_params(params)
-        run.log_tags(tags)
+        run.log_params(flatten(header["spec"]))
+        run.log_tags(header_tags(header, run_dir))
         return run
 
 
 def run_of(client: MlflowClient, experiment_id: str, run_id: str, folder: Path | None) -> str | None:
     """The MLflow run whose folder is this one, or where it is not known, is called so."""
     name = f"/{run_id}"
-    alike = client.search_runs([experiment_id], f"tags.run_dir LIKE {json.dumps(f'%{name}')}")
+    alike = _alike(client, experiment_id, name, before="%")
     places = {run.data.tags["run_dir"]: run.info.run_id for run in reversed(alike)}  # the newest of a place last
     if folder and _folder(folder) in places:
         return places[_folder(folder)]
-    # in the pattern above an underscore stands for any letter
     return next((found for place, found in reversed(places.items()) if place.endswith(name)), None)
+
+
+def _alike(client: MlflowClient, experiment_id: str, folder: str, before: str = "") -> Sequence[MlflowRun]:
+    """The runs whose folder may be this one, the newest first: an underscore stands for any letter, and is put where
+    MLflow's filters, or the patterns of a database, would take one for something else."""
+    pattern = before + re.sub(r"[^A-Za-z0-9/.-]", "_", folder)
+    found: Sequence[MlflowRun] = client.search_runs([experiment_id], f"tags.run_dir LIKE '{pattern}'")
+    return found
 
 
 def _batches(entries: list[Any]) -> Iterator[list[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from secateur.adapters.tracking.connection import alone, one_line, shown, told_in_one_line
 from secateur.adapters.tracking.replaying import replay
 from secateur.adapters.tracking.run import now, open_run
-from secateur.reporting.summary import Setting, report_dict, rung_dict
+from secateur.reporting.summary import report_dict, rung_dict
 
 if TYPE_CHECKING:
-    from secateur.results import Epoch, Rung, RunReport, StageRecord
+    from secateur.results import Epoch, Rung, RunHeader, RunReport, StageRecord
 
 _log = logging.getLogger(__name__)
 
@@ -31,22 +31,14 @@ class MlflowSink:
     """One run in MLflow; once it is open, no failure of the tracking reaches the run. What MLflow did not take is
     brought in when the run ends, from its folder, as by `secateur replay`."""
 
-    def __init__(
-        self,
-        uri: str,
-        experiment: str,
-        run_name: str,
-        params: Mapping[str, Setting],
-        tags: Mapping[str, str],
-        run_dir: Path,
-    ) -> None:
+    def __init__(self, uri: str, experiment: str, header: RunHeader, run_dir: Path) -> None:
         """Takes the place of what MLflow has of this folder, such as a run that was killed in it; raises TrackingError
         where nothing answers at `uri`."""
-        self._run = open_run(uri, experiment, run_name, params, tags, run_dir, now())
+        self._run = open_run(uri, experiment, asdict(header), run_dir, now())
         with told_in_one_line(uri):
             self._run.take_the_place(run_dir)
         self._uri, self._run_dir = uri, run_dir
-        self._replay = partial(replay, run_dir, uri, experiment, tags)
+        self._replay = partial(replay, run_dir, uri, experiment)
         command = ["secateur", "replay", str(run_dir), "--uri", shown(uri), "--experiment", experiment]
         self._by_hand = shlex.join(command)
         self._missed = False
