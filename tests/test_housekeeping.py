@@ -280,6 +280,29 @@ def test_ls_of_an_unknown_stage_says_which_there_are(store: Store, secateur: Say
     assert said == f"secateur: nothing of a stage 'prun' in {store.root}; there are prune\n"
 
 
+def test_ls_of_a_run_adds_up_what_it_needs_and_what_of_that_is_gone(store: Store, outputs: Path, secateur: Say) -> None:
+    here, gone = made(store, rate=0.1), made(store, rate=0.2)
+    made(store, rate=0.3)
+    shutil.rmtree(gone)
+    for number, entries in enumerate(([here], [here, gone])):
+        job = outputs / "sweeps" / "s" / str(number)
+        job.mkdir(parents=True)
+        lines = [msgspec.json.encode({"stage": "prune", "key": entry.name}) for entry in entries]
+        (job / "records.jsonl").write_bytes(b"\n".join(lines))
+
+    code, said, _ = secateur("ls", "--run", str(outputs / "sweeps" / "s"))
+    rows = {row.split()[0]: row.split()[1] for row in said.splitlines()[1:]}
+    assert code == 0
+    assert rows == {"prune": "1", "(gone)": "1", "all": "2"}
+
+
+def test_ls_of_a_folder_without_runs_is_one_line(store: Store, outputs: Path, secateur: Say) -> None:
+    made(store)
+
+    code, _, errors = secateur("ls", "--run", str(outputs / "nothing"))
+    assert (code, errors) == (2, f"secateur: no run has recorded anything in {outputs / 'nothing'}\n")
+
+
 def test_show_tells_what_an_entry_is_and_which_runs_name_it(store: Store, outputs: Path, secateur: Say) -> None:
     entry = made(store)
     for run, key in (("runs/one", entry.name), ("sweeps/two/0", entry.name), ("runs/other", "0" * 64)):

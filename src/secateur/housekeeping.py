@@ -21,9 +21,11 @@ import msgspec
 
 from secateur import locking
 from secateur.errors import SpecError, StageError
+from secateur.records import records_in
 from secateur.store import DamagedError, Store, last_used, read_meta, size, verify
 
 UNFINISHED, DAMAGED, LOCKS = ".tmp", ".damaged", ".locks"
+GONE_ALREADY = "(gone)"
 GONE = "gone-"
 """Begins the names of entries in `.tmp` that are being removed."""
 FEWEST_DIGITS = 4
@@ -102,6 +104,25 @@ def totals(store: Store) -> dict[str, Total]:
     for folder in (UNFINISHED, DAMAGED):
         found[folder] = sum((Total(1, _bytes(path)) for path in _listed(store.root / folder)), Total())
     return {name: total for name, total in found.items() if total.entries}
+
+
+def needed_by(store: Store, folder: Path) -> dict[str, Total]:
+    """By stage, what the records of a run name, or those of all runs in the folder; `(gone)` are those that the store
+    has no more. Raises SpecError where nothing is recorded."""
+    keys = {(record["stage"], record["key"]) for run in _runs_in(folder) for record in records_in(run)}
+    if not keys:
+        raise SpecError(f"no run has recorded anything in {folder}")
+    found: dict[str, Total] = {}
+    for stage, key in keys:
+        path = store.root / stage / key
+        name, total = (stage, _total(_entry(path))) if path.is_dir() else (GONE_ALREADY, Total(1))
+        found[name] = found.get(name, Total()) + total
+    return found
+
+
+def _runs_in(folder: Path) -> Iterator[Path]:
+    """Folders of runs, at any depth."""
+    return (path.parent for path in folder.rglob("records.jsonl"))
 
 
 def _total(entry: Entry) -> Total:

@@ -226,15 +226,20 @@ def ui(
 @store_app.command("ls")
 def list_store(
     stage: Annotated[str | None, typer.Option(help="List the entries of this stage.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Only what this run needs, or all runs of this folder.")] = None,
     outputs: Outputs = OUTPUTS,
 ) -> None:
     """What the store holds: entries, their size, and the work in them, by stage."""
     from secateur import housekeeping
     from secateur.reporting import store as pages
 
+    if stage and run:
+        raise SpecError("--stage and --run: give one of them")
     with housekeeping.opened(outputs) as store:
         if stage:
             _console().print(pages.entries_table(housekeeping.entries(store, stage)))
+        elif run:
+            _console().print(pages.totals_table(housekeeping.needed_by(store, run)))
         else:
             _console().print(pages.totals_table(housekeeping.totals(store)))
 
