@@ -291,7 +291,7 @@ def test_an_outputs_folder_that_cannot_be_made_gets_one_line(secateur: Run, fold
     code, stderr = secateur("run", *TINY)
 
     assert code == 2
-    assert one_line(stderr).startswith("cannot write: [Errno 20] Not a directory: 'outputs/")
+    assert one_line(stderr).startswith("cannot write: outputs is no folder; choose one with outputs=…")
     assert (folder / "outputs").read_text() == "a file"
 
 

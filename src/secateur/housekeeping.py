@@ -229,7 +229,7 @@ def verified(store: Store, progress: Callable[[int, int], None]) -> Iterator[str
                     verify(path)
             except DamagedError as damage:
                 store.set_aside(path)
-                yield f"{damage}: moved aside, into {store.root / DAMAGED}"
+                yield f"{damage}: moved aside, into {store.root / DAMAGED}; it is made anew when it is needed"
         progress(done, count)
 
 

@@ -77,6 +77,8 @@ def write(sweep: Sweep, folder: Path) -> None:
 
 def read(folder: Path) -> Sweep:
     """Raises SpecError where the folder holds no sweep, or one that is newer than this."""
+    if not folder.is_dir():
+        raise SpecError(f"no folder {folder}; the sweeps there are lie in outputs/sweeps, or where outputs=… says")
     try:
         plain = json.loads((folder / PLAN).read_text())
         if plain.get("format", FORMAT) > FORMAT:

@@ -61,7 +61,10 @@ def test_what_is_no_sweep_cannot_be_gone_on_with(content: str | None, line: str,
 def test_another_sweep_is_not_gone_on_with(folder: Path) -> None:
     write(Sweep(["schedule.target=0.4,0.5"], [["schedule.target=0.4"], ["schedule.target=0.5"]]), folder / "sweep")
 
-    with pytest.raises(SpecError, match=r"^sweep is another sweep: its overrides were schedule.target=0.4,0.5$"):
+    with pytest.raises(
+        SpecError,
+        match=r"^sweep is another sweep: go on with it by secateur run -m schedule.target=0.4,0.5 --resume=sweep$",
+    ):
         sweep("schedule.target=0.2,0.3", "--resume=sweep")
 
 

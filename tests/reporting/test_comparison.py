@@ -44,6 +44,23 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
     assert "x failed: no pictures" in text(comparison(find([tmp_path])))
 
 
+def test_runs_are_told_apart_by_what_not_all_were_asked(tmp_path: Path) -> None:
+    for rate in ("0.2", "0.4"):
+        write(replace(finished(), command=f"secateur run +study=quickstart schedule.target={rate}"), tmp_path / rate)
+
+    shown = text(comparison(find([tmp_path])))
+
+    assert "schedule.target=0.2" in shown
+    assert "schedule.target=0.4" in shown
+    assert "+study=quickstart" not in shown
+
+
+def test_a_run_alone_is_told_without_what_was_asked(tmp_path: Path) -> None:
+    write(finished(), tmp_path)
+
+    assert "asked" not in text(comparison(find([tmp_path])))
+
+
 def test_runs_of_two_devices_stand_in_two_tables(tmp_path: Path) -> None:
     here = finished()
     assert here.fingerprint

@@ -13,7 +13,7 @@ import msgspec
 
 from secateur import plugins
 from secateur.adapters.yolo import devices
-from secateur.errors import SpecError
+from secateur.errors import SpecError, StageError
 from secateur.specs import (
     Activation,
     Benchmark,
@@ -172,6 +172,16 @@ def _check_devices(spec: RunSpec, on: tuple[str, ...]) -> None:
             if training.precision == "fp16" and on[0] == "cpu":
                 raise SpecError(f"{key}.precision=fp16 needs a GPU; take bf16, fp32 or auto on the CPU")
             devices.check_divides(f"{key}.batch", training.batch, on)
+
+
+def make_outputs(plain: dict[str, Any]) -> None:
+    """Makes the folder that runs write to; raises StageError where it cannot be."""
+    try:
+        Path(plain["outputs"]).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise StageError(f"cannot write: {plain['outputs']} is no folder; choose one with outputs=…") from error
+    except OSError as error:
+        raise StageError(f"cannot write: {error}; make room, or choose another folder with outputs=…") from error
 
 
 def check_places(spec: RunSpec) -> None:

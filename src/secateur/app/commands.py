@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from secateur.app import sweeping
-from secateur.app.checking import check_places, slots_of, to_spec
+from secateur.app.checking import check_places, make_outputs, slots_of, to_spec
 from secateur.app.composing import as_command, composed, in_one_line, order_of, register, shipped
 from secateur.app.running import run_in_folder, workshop
 from secateur.errors import SecateurError, SpecError
@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     register()
     if not any(argument.startswith("-") for argument in arguments):
         check(arguments)  # before Hydra makes a folder for the run
+        make_outputs(composed(arguments))
     failures: list[str] = []
 
     @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = "interrupted; the same command goes on where it was"
+INTERRUPTED = "interrupted; what it had made is in the store"
 
 LIBRARIES = ("torch", "torch-pruning", "ultralytics", "onnx", "onnxruntime", "hydra-core", "mlflow")
 

@@ -15,7 +15,7 @@ from secateur import searches, spaces
 from secateur.adapters import search as door
 from secateur.adapters.search import Trials
 from secateur.app import worker
-from secateur.app.checking import SETTINGS, check_places, to_spec
+from secateur.app.checking import SETTINGS, check_places, make_outputs, to_spec
 from secateur.app.composing import composed, in_one_line, keys_given, settings_of_search
 from secateur.edge.fingerprint import fingerprint
 from secateur.errors import SpecError, StageError
@@ -44,6 +44,7 @@ def main(arguments: list[str], trials: int, workers: int) -> int:
     plain = composed(overrides)
     spec = to_spec(plain)
     _check_corners(search)
+    make_outputs(plain)
     folder = Path(plain["outputs"]) / SEARCHES / spec.name
     with in_one_line():
         searches.begin(search, folder)
@@ -54,7 +55,7 @@ def main(arguments: list[str], trials: int, workers: int) -> int:
         codes = done_side_by_side(_commands(folder, trials, workers), max(1, usable_cores() // workers))
     finally:
         tally = told.tally()
-        _tell(folder, tally)
+        _tell(folder, tally, spaces.size(search.axes))
     if any(codes):
         if EXIT_CODE in codes:
             raise KeyboardInterrupt
@@ -112,12 +113,13 @@ def _commands(folder: Path, trials: int, workers: int) -> list[list[str]]:
     return [[sys.executable, "-m", worker.__name__, str(folder), str(trials), how]] * workers
 
 
-def _tell(folder: Path, tally: dict[str, int]) -> None:
+def _tell(folder: Path, tally: dict[str, int], combinations: int) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
     console.print(front_tables(searches.reports(folder)), crop=False)
     counted = ", ".join(f"{count} {state}" for state, count in tally.items()) or "none"
-    console.print(f"\ntrials: {counted}: {folder}", highlight=False, soft_wrap=True)
+    whole = "; there are no other combinations" if sum(tally.values()) >= combinations else ""
+    console.print(f"\ntrials: {counted}{whole}: {folder}", highlight=False, soft_wrap=True)
 
 
 def _say(line: str) -> None:

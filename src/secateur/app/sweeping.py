@@ -14,9 +14,9 @@ import hydra
 from rich.console import Console
 
 from secateur import sweeps
-from secateur.app.checking import check_places, to_spec
+from secateur.app.checking import check_places, make_outputs, to_spec
 from secateur.app.composing import Planned, as_command, in_one_line, planned, shipped
-from secateur.app.launching import BASIC, run_job
+from secateur.app.launching import BASIC, CONSOLE, run_job
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import heeded
 from secateur.reporting.comparison import comparison, find
@@ -48,8 +48,10 @@ def main(arguments: list[str]) -> int:
         _check(job, config)
     at_once = _as_many_as_slots(plan, overrides)
     folder = (_to_resume(resume, sweep, plan.folder.parent) if resume else None) or plan.folder
+    make_outputs(plan.configs[0])
     with in_one_line():
         sweeps.write(sweep, folder)
+    _say_what(plan, folder)
     command = ["secateur run", "-m", *overrides, *at_once, f"hydra.sweep.dir={_quoted(folder.absolute())}"]
     try:
         with in_one_line(), _ended_together(folder), _launchers_faults_in_one_line(), as_command(command):
@@ -145,15 +147,22 @@ def _as_many_as_slots(plan: Planned, overrides: list[str]) -> list[str]:
     return []
 
 
+def _say_what(plan: Planned, folder: Path) -> None:
+    aside = "" if plan.launcher["_target_"] == BASIC else f"; what each does is in its {CONSOLE}"
+    sys.stdout.write(f"{len(plan.jobs)} jobs in {folder}{aside}\n")
+    sys.stdout.flush()
+
+
 def _to_resume(which: str, sweep: Sweep, place: Path) -> Path | None:
     """The folder of the sweep to go on with; says what is done, and what has to be done again."""
     folder = sweeps.newest(place, sweep.jobs) if which == "newest" else Path(which)
     if folder is None:
-        _say(f"no sweep of these jobs in {place}: starting one")
+        _say(f"no sweep of these jobs in {place}: starting one; {RESUME}=FOLDER goes on with another")
         return None
     before = sweeps.read(folder)
     if before.jobs != sweep.jobs:
-        raise SpecError(f"{folder} is another sweep: its overrides were {' '.join(before.overrides)}")
+        asked = " ".join(before.overrides)
+        raise SpecError(f"{folder} is another sweep: go on with it by secateur run -m {asked} {RESUME}={folder}")
     jobs = sweeps.jobs_of(sweep, folder)
     _say(f"going on with {folder}: {sweeps.tally(jobs)}")
     for stage, why in {stage: why for job in jobs for stage, why in sweeps.stale(job.folder).items()}.items():
@@ -171,8 +180,9 @@ def _tell(sweep: Sweep, folder: Path) -> None:
         console.print("\n", comparison(find([job.folder for job in finished])), sep="")
     for job in others:
         _say(f"{job.label} {_ending(job)}")
-    resume = f"\n         the same command with {RESUME}   what is not finished" if others else ""
-    sys.stdout.write(f"\n{sweeps.tally(jobs)}\n\nNext     secateur compare {folder}   this table{resume}\n")
+    following = [f"secateur compare {folder}   this table"] if finished else []
+    following += [f"the same command with {RESUME}   what is not finished"] if others else []
+    sys.stdout.write(f"\n{sweeps.tally(jobs)}\n\nNext     " + "\n         ".join(following) + "\n")
 
 
 def _ending(job: Job) -> str:

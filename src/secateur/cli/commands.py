@@ -71,9 +71,10 @@ def compare(
     folders: Annotated[list[Path] | None, typer.Argument(help="Runs, sweeps, or folders of them.")] = None,
 ) -> None:
     """Set runs side by side: what each would ship, what it costs and scores."""
-
     from secateur.reporting.comparison import comparison, find
 
+    if missing := [folder for folder in folders or () if not folder.exists()]:
+        raise SpecError(f"no folder {missing[0]}; all runs that there are: secateur compare {OUTPUTS}")
     _console().print(comparison(find(folders or [OUTPUTS / kind for kind in ("runs", "sweeps", "searches")])))
 
 

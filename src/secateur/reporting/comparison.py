@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,8 @@ from secateur.manifest import Timed, devices_of
 from secateur.results import Fingerprint
 
 Report = dict[str, Any]
+
+ASKED_WIDTH = 32
 
 
 def find(places: Iterable[Path]) -> list[Path]:
@@ -70,14 +73,25 @@ def _device(report: Report) -> str:
 
 
 def _table(reports: list[Report]) -> Table:
+    """With what was asked of each and not of all."""
+    asked = _asked(reports)
     table = Table(title_justify="left", title_style="", box=None, header_style="bold", pad_edge=False)
     table.add_column("run", overflow="fold")
+    if any(asked):
+        table.add_column("asked", overflow="fold", max_width=ASKED_WIDTH)
     table.add_column("ships", overflow="fold")
     for name in ("params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up"):
         table.add_column(name, justify="right", no_wrap=True)
-    for report in reports:
-        table.add_row(Text(report["run"]["id"]), *_figures(report))
+    for report, differs in zip(reports, asked, strict=True):
+        table.add_row(Text(report["run"]["id"]), *([Text(differs)] if any(asked) else []), *_figures(report))
     return table
+
+
+def _asked(reports: list[Report]) -> list[str]:
+    """Of each run's overrides, those that not all have."""
+    overrides = [shlex.split(report["run"]["command"])[2:] for report in reports]
+    common = set.intersection(*map(set, overrides))
+    return [" ".join(override for override in each if override not in common) for each in overrides]
 
 
 def _figures(report: Report) -> list[str]:
