@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from secateur.ports import Sink, Tools
     from secateur.specs import RunSpec
     from secateur.store import Store
+
+Ending = Literal["failed", "killed", "stopped"]
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,6 @@ def run_in_folder(order: Order, folder: Path, watchers: Sequence[Sink] = ()) -> 
 
     The watchers hear of it after all others, and may end it with a StoppedError.
     """
-    fault: BaseException | None = None
     with heeded() as interrupts, interrupts.held_back():
         from rich.console import Console
 
@@ -58,35 +59,54 @@ def run_in_folder(order: Order, folder: Path, watchers: Sequence[Sink] = ()) -> 
         from secateur.journal import Journal
 
         spec, started = to_spec(order.plain), time.perf_counter()
-        journal, header = Journal(folder), header_of(spec, order, folder)
-        screen = Screen(Console())
-        sinks: list[Sink] = [journal, screen]
-        try:
-            with interrupts.raised():
-                journal.start_anew()
-                check_places(spec)
-                sinks.extend([*_tracking(order, header, folder), *watchers, _Swallowed(interrupts)])
-                _point_latest(folder, Path(order.plain["outputs"]))
-                report = _run(spec, order.plain, header, screen, journal, sinks)
-        except StoppedError as stop:
-            report = broken("stopped", str(stop), header, started)
-        except SecateurError as error:
-            report = broken("failed", str(error), header, started)
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
-            report, fault = broken("failed", _one_line(error), header, started), error
-        # whatever came of it: a process that died may have been the first to tell
-        if interrupts.asked and report.error:
-            report, fault = broken("killed", INTERRUPTED, header, started), KeyboardInterrupt()
-        for sink in sinks:
-            try:
-                sink.run_finished(journal.with_rungs(report) if report.error else report)
-            except OSError as error:  # the disk is full: the others are told all the same
-                fault = fault or error
-                if sink is journal and not report.error:
-                    report = broken("failed", _one_line(error), header, started)
-    if fault:
-        raise fault
+        journal, header, screen = Journal(folder), header_of(spec, order, folder), Screen(Console())
+        sinks: list[Sink] = [screen]
+
+        def work() -> RunReport:
+            journal.start_anew()
+            check_places(spec)
+            sinks.extend([*_tracking(order, header, folder), *watchers, _Swallowed(interrupts)])
+            _point_latest(folder, Path(order.plain["outputs"]))
+            return _run(spec, order.plain, header, screen, journal, [journal, *sinks])
+
+        report, fault = _outcome(work, interrupts, lambda status, line: broken(status, line, header, started))
+        report, unwritten = _told(report, journal, sinks, header, started)
+    if error := fault or unwritten:
+        raise error
     return report
+
+
+def _outcome(
+    work: Callable[[], RunReport], interrupts: Interrupts, broken: Callable[[Ending, str], RunReport]
+) -> tuple[RunReport, BaseException | None]:
+    """What came of the work, and what is to be raised once that is told."""
+    fault: BaseException | None = None
+    try:
+        with interrupts.raised():
+            return work(), None
+    except StoppedError as stop:
+        report = broken("stopped", str(stop))
+    except SecateurError as error:
+        report = broken("failed", str(error))
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
+        report, fault = broken("failed", _one_line(error)), error
+    # whatever came of it: a process that died may have been the first to tell
+    return (broken("killed", INTERRUPTED), KeyboardInterrupt()) if interrupts.asked else (report, fault)
+
+
+def _told(
+    report: RunReport, journal: Journal, sinks: Sequence[Sink], header: RunHeader, started: float
+) -> tuple[RunReport, OSError | None]:
+    """What all were told, though the disk may be full; where the journal could not write it, that the run failed."""
+    unwritten: OSError | None = None
+    for sink in (journal, *sinks):
+        try:
+            sink.run_finished(journal.with_rungs(report) if report.error else report)
+        except OSError as error:
+            unwritten = unwritten or error
+            if sink is journal and not report.error:
+                report = broken("failed", _one_line(error), header, started)
+    return report, unwritten
 
 
 def _one_line(error: BaseException) -> str:
@@ -115,7 +135,7 @@ class _Swallowed:
         """It ends anyway."""
 
 
-def broken(status: Literal["failed", "killed", "stopped"], line: str, header: RunHeader, started: float) -> RunReport:
+def broken(status: Ending, line: str, header: RunHeader, started: float) -> RunReport:
     return RunReport(**vars(header), status=status, seconds=time.perf_counter() - started, error=line)
 
 
