@@ -261,6 +261,21 @@ def test_a_training_that_was_killed_ends_where_an_unbroken_one_does(
     assert [path.name for path in tmp_path.iterdir() if "broken" in path.name and path.suffix != ".pt"] == []
 
 
+def test_a_training_from_scratch_that_was_killed_ends_where_an_unbroken_one_does(
+    yolo: Yolo, shapes: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    def train(name: str, watch: Watch) -> dict[str, torch.Tensor]:
+        yolo.train_from_scratch("yolov8n.yaml", shapes, recipe(epochs=2), IMGSZ, 0, tmp_path / name, watch)
+        return yolo.load(tmp_path / name).state_dict()
+
+    unbroken = train("unbroken.pt", unwatched)
+    with pytest.raises(Kill):
+        train("broken.pt", Watch(kill_after(3), lambda epoch: None))
+    broken = train("broken.pt", unwatched)
+
+    assert all(torch.equal(values, broken[name]) for name, values in unbroken.items())
+
+
 def test_a_checkpoint_that_was_trained_in_bf16_lies_as_plain_ultralytics_wants_it(
     yolo: Yolo, seg_checkpoint: Path, shapes: Path, recipe: Recipe, tmp_path: Path
 ) -> None:

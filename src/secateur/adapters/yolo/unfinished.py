@@ -67,7 +67,8 @@ def take_up(trainer: Any, folder: Path) -> None:
 
 def _move_on(net: Any, epochs: int) -> None:
     """A YOLO26's criterion shifts from one branch of its head to the other, epoch by epoch."""
-    net.criterion = net.criterion or net.init_criterion()
+    if getattr(net, "criterion", None) is None:  # a net that was just built has not even the name
+        net.criterion = net.init_criterion()
     for _ in range(epochs if hasattr(net.criterion, "update") else 0):
         net.criterion.update()
 
