@@ -257,10 +257,12 @@ def test_the_screen_tells_every_stage_the_table_and_where_the_files_are(first: R
     assert "Traceback" not in first.said
 
 
-def test_nothing_is_written_outside_of_outputs(place: Place, first: Run, second: Run) -> None:
+def test_nothing_but_the_machines_locks_is_written_outside_of_outputs(place: Place, first: Run, second: Run) -> None:
     places = [place.top / name for name in ("work", "home", "temporary")]
+    locks = place.top / "temporary" / f"secateur-{os.getuid()}"
 
-    assert not [path for folder in places for path in folder.rglob("*") if path.is_file()]
+    written = [path for folder in places for path in folder.rglob("*") if path.is_file()]
+    assert {path for path in written if path.parent != locks} == set()
 
 
 # ---- what MLflow holds ---------------------------------------------------------------------------
@@ -382,12 +384,12 @@ def test_patience_lets_a_run_go_on_past_a_rung_that_loses_too_much(
     place: Place, trained_checkpoint: Path, easy_shapes: Path
 ) -> None:
     own = [f"model.weights={trained_checkpoint}", "dataset=yolo_folder", f"dataset.root={easy_shapes.parent}"]
-    steep = "schedule=ladder schedule.shares=[0.6,0.7] schedule.target=0.8 quantization=fp32".split()
+    steep = "schedule=ladder schedule.shares=[0.75,0.8] schedule.target=0.85 quantization=fp32".split()
     harsh = ["finetune=none", "max_map_drop=0.005", "patience=1", "tracking=none"]
 
     run = place.run(*BRIEF, *own, *steep, *harsh)
 
-    assert [rung["target"] for rung in run.report["rungs"]] == [0.6, 0.7]  # the second miss in a row ends it
+    assert [rung["target"] for rung in run.report["rungs"]] == [0.75, 0.8]  # the second miss in a row ends it
     assert run.report["selected"] == "baseline-fp32"
 
 
