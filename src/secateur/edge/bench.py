@@ -144,8 +144,10 @@ class _Process:
         assert self._child.stdout
         limit = Timer(PATIENCE, self._child.kill)
         limit.start()
-        line = self._child.stdout.readline()
-        limit.cancel()
+        try:
+            line = self._child.stdout.readline()
+        finally:
+            limit.cancel()  # after an interrupt too, or the process would not end before its time is up
         if not line:
             raise ExportError(f"measuring {self._model} failed: {self._last_words()}")
         return json.loads(line)
