@@ -14,7 +14,7 @@ from filelock import FileLock
 from secateur.errors import SpecError
 from secateur.fronts import Report
 from secateur.spaces import Space, space_of
-from secateur.sweeps import report_in
+from secateur.sweeps import read_plan, report_in
 
 PLAN = "search.json"
 LOCK = ".lock"
@@ -66,13 +66,7 @@ def _shown(value: Any) -> str:
 
 def read(folder: Path) -> Search:
     """Raises SpecError where the folder holds no search, or one that is newer than this."""
-    try:
-        plain = json.loads((folder / PLAN).read_text())
-        if plain.get("format", FORMAT) > FORMAT:
-            raise SpecError(f"{folder} is of a newer secateur (format {plain['format']}; this one reads {FORMAT})")
-        return msgspec.convert(plain, Search)
-    except (OSError, ValueError, msgspec.ValidationError, AttributeError) as error:
-        raise SpecError(f"{folder} holds no search: {' '.join(str(error).split())}") from error
+    return read_plan(folder / PLAN, Search, FORMAT)
 
 
 def reports(folder: Path) -> dict[int, Report]:

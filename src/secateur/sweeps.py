@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ LOCK = ".lock"
 FORMAT = 1
 STOP = "stop"
 """A file that says, on whichever machine they are, that no job is to begin and those that have begun are to end."""
+
+P = TypeVar("P")
 
 State = Literal["finished", "failed", "killed", "stopped", "broken off", "not started"]
 
@@ -79,13 +81,19 @@ def read(folder: Path) -> Sweep:
     """Raises SpecError where the folder holds no sweep, or one that is newer than this."""
     if not folder.is_dir():
         raise SpecError(f"no folder {folder}; the sweeps there are lie in outputs/sweeps, or where outputs=… says")
+    return read_plan(folder / PLAN, Sweep, FORMAT)
+
+
+def read_plan(path: Path, kind: type[P], known: int) -> P:
+    """What was asked, from its file; raises SpecError where that is none, or of a newer format than is known."""
+    folder = path.parent
     try:
-        plain = json.loads((folder / PLAN).read_text())
-        if plain.get("format", FORMAT) > FORMAT:
-            raise SpecError(f"{folder} is of a newer secateur (format {plain['format']}; this one reads {FORMAT})")
-        return msgspec.convert(plain, Sweep)
+        plain = json.loads(path.read_text())
+        if plain.get("format", known) > known:
+            raise SpecError(f"{folder} is of a newer secateur (format {plain['format']}; this one reads {known})")
+        return msgspec.convert(plain, kind)
     except (OSError, ValueError, msgspec.ValidationError, AttributeError) as error:
-        raise SpecError(f"{folder} holds no sweep: {' '.join(str(error).split())}") from error
+        raise SpecError(f"{folder} holds no {path.stem}: {' '.join(str(error).split())}") from error
 
 
 def interrupt(folder: Path) -> None:

@@ -32,8 +32,9 @@ def main(arguments: list[str]) -> int:
         return sweeping.main(arguments)
     register()
     if not any(argument.startswith("-") for argument in arguments):
-        check(arguments)  # before Hydra makes a folder for the run
-        make_outputs(composed(arguments))
+        plain = composed(arguments)  # before Hydra makes a folder for the run
+        check_places(_one_run(plain))
+        make_outputs(plain)
     failures: list[str] = []
 
     @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")
