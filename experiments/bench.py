@@ -241,7 +241,7 @@ def _spread(folder: Path) -> float:
 def parallel() -> Iterator[Goal]:
     """Sixteen cold jobs at once against a new database, again and again; and what a job that takes the clock finds
     beside one that trains, with and without the lock that both of them see."""
-    yield Goal(f"{COLD} cold jobs at once, {COLD_REPEATS} times: runs that MLflow lacks", _lost(), "", 0)
+    yield Goal(f"{COLD} cold jobs at once, {COLD_REPEATS} times: values that MLflow lacks", _lost(), "", 0)
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         _run(*_small(folder))
         alone = _clocked(folder, "0.11")
@@ -256,21 +256,17 @@ def parallel() -> Iterator[Goal]:
 
 
 def _lost() -> int:
-    from mlflow.tracking import MlflowClient
+    from tests.example_tracking import lost
 
-    lost = 0
     names = ",".join(f"job{number}" for number in range(COLD))
+    least = ["schedule=none", "quantization=fp32", "imgsz=64", "dataset.size=64"]
+    at_once = ["hydra/launcher=parallel", f"hydra.launcher.n_jobs={COLD}"]
+    gone = 0
     for _ in range(COLD_REPEATS):
         with TemporaryDirectory(prefix="secateur-bench-") as folder:
-            least = ["schedule=none", "quantization=fp32", "imgsz=64", "dataset.size=64"]
-            at_once = ["hydra/launcher=parallel", f"hydra.launcher.n_jobs={COLD}"]
             _run(*_small(folder), "-m", f"name={names}", *least, *at_once)
-            client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-            runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-            lost += COLD - sum(
-                run.info.status == "FINISHED" and "final/latency_ms_p50" in run.data.metrics for run in runs
-            )
-    return lost
+            gone += lost(f"sqlite:///{folder}/mlflow.db", Path(folder).glob("sweeps/*/[0-9]*"))
+    return gone
 
 
 def _small(folder: str) -> list[str]:
@@ -425,7 +421,6 @@ def look_up(root: str, out: str) -> None:
 
 def tracking() -> Iterator[Goal]:
     """Many runs in MLflow's SQLite; the runs are those of the tests."""
-    sys.path.append(str(Path(__file__).parents[1]))
     lost, slowest = 0, 0.0
     for _ in range(COLD_REPEATS):
         with TemporaryDirectory(prefix="secateur-bench-") as folder:
@@ -445,7 +440,7 @@ def _cold(folder: Path) -> tuple[int, float]:
     if said := start_cold(uri, folder, COLD, epochs=100):
         sys.exit(said)
     seconds = time.perf_counter() - started
-    return lost(uri, COLD, epochs=100), seconds
+    return lost(uri, [folder / str(job) for job in range(COLD)]), seconds
 
 
 def _thousand(folder: Path) -> Iterator[Goal]:
@@ -503,12 +498,11 @@ def chaos() -> Iterator[Goal]:
 
 def sweep() -> Iterator[Goal]:
     """Rates x quantizations on the quickstart's data; what they share is to be paid for once."""
+    from secateur.records import records_in
+
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         _run("run", "-m", *SWEEP, f"outputs={folder}")
-        jobs = [
-            [json.loads(line) for line in path.read_text().splitlines()]
-            for path in Path(folder).glob("sweeps/*/*/records.jsonl")
-        ]
+        jobs = [records_in(job) for job in Path(folder).glob("sweeps/*/[0-9]*")]
     records = [record for job in jobs for record in job]
     once = {record["key"]: record["made_in_seconds"] for record in records}
     made, spent = sum(not record["reused"] for record in records), sum(record["seconds"] for record in records)
@@ -520,15 +514,16 @@ def sweep() -> Iterator[Goal]:
 
 
 def quickstart() -> Iterator[Goal]:
+    from secateur.records import records_in
+
     with TemporaryDirectory(prefix="secateur-bench-") as folder:
         command = ("run", "+study=quickstart", f"outputs={folder}")
         first, again = _run(*command), _run(*command)
         run = min((Path(folder) / "runs").iterdir())
-        records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
         yield Goal("quickstart", first.seconds / 60, "min", 8)
         yield Goal("  its memory", first.peak_gb, "GB", 3)
         yield Goal("  again, nothing changed", again.seconds, "s", 15)
-        yield Goal("  secateur's own cost, share of the training", _own_share(first, records), "%", 3)
+        yield Goal("  secateur's own cost, share of the training", _own_share(first, records_in(run)), "%", 3)
         yield from _quality(json.loads((run / "report.json").read_text()))
 
 
@@ -594,6 +589,7 @@ def main(sections: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[1]))  # what the tests have as examples
     if sys.argv[1:] and sys.argv[1] in PROCESSES:
         PROCESSES[sys.argv[1]](*sys.argv[2:])
     else:

@@ -7,10 +7,10 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from secateur.adapters.tracking import MlflowSink, prepare, replay
@@ -114,20 +114,17 @@ def _one(gate: Barrier, uri: str, run_dir: Path, epochs: int) -> None:
     log_live(uri, run_dir, finished(), epochs)
 
 
-def lost(uri: str, jobs: int, epochs: int = 2) -> int:
-    """How many values of the runs of `start_cold` are in no FINISHED run, compared with one that is told alone."""
+def lost(uri: str, folders: Iterable[Path]) -> int:
+    """How many values of these runs are in no FINISHED run of theirs; each is compared with what a replay tells."""
     known = client(uri)
-    found = known.search_runs([known.get_experiment_by_name("trials").experiment_id], "attributes.status = 'FINISHED'")
-    told = [_points(uri, run.info.run_id) for run in found]
-    expected = _alone(uri, epochs)
-    return len(expected) * (jobs - len(told)) + sum(len(expected - points) for points in told)
+    experiments = [found.experiment_id for found in known.search_experiments()]
+    finished = known.search_runs(experiments, "attributes.status = 'FINISHED'")
+    told = {run.data.tags["run_dir"]: _points(uri, run.info.run_id) for run in finished}
+    return sum(len(_replayed(uri, folder) - told.get(folder.as_posix(), set())) for folder in folders)
 
 
-def _alone(uri: str, epochs: int) -> set[tuple[str, int, float]]:
-    """What one run tells that nobody else disturbs."""
-    with TemporaryDirectory(prefix="secateur-alone-") as folder:
-        write_folder(Path(folder), finished(), epochs)
-        return _points(uri, replay(Path(folder), uri, "alone"))
+def _replayed(uri: str, folder: Path) -> set[tuple[str, int, float]]:
+    return _points(uri, replay(folder, uri, "alone"))
 
 
 def _points(uri: str, run_id: str) -> set[tuple[str, int, float]]:

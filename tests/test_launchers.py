@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.example_tracking import client, lost
 from tests.test_end_to_end import BRIEF, FEW, Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -52,18 +53,16 @@ def measured(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def test_sixteen_cold_jobs_at_once_lose_nothing_in_a_new_database(place: Place) -> None:
-    from mlflow.tracking import MlflowClient
-
     names = ",".join(f"job{number}" for number in range(16))
     place.say(*NO_RUNG, "-m", f"name={names}", "hydra/launcher=parallel", "hydra.launcher.n_jobs=16")
 
-    client = MlflowClient(f"sqlite:///{place.outputs}/mlflow.db")
-    experiment = client.get_experiment_by_name("secateur")
-    runs = client.search_runs([experiment.experiment_id])
+    uri = f"sqlite:///{place.outputs}/mlflow.db"
+    known = client(uri)
+    runs = known.search_runs([known.get_experiment_by_name("secateur").experiment_id])
     assert Counter(run.info.status for run in runs) == {"FINISHED": 16}
     assert len({run.info.run_name for run in runs}) == 16
-    assert len({frozenset(run.data.metrics) for run in runs}) == 1
     assert len({frozenset(measured(run.data.metrics).items()) for run in runs}) == 1  # by one of them, for all
+    assert lost(uri, jobs(place)) == 0
     made = [json.loads(line) for job in jobs(place) for line in (job / "records.jsonl").read_text().splitlines()]
     again = Counter((record["stage"], record["key"]) for record in made if not record["reused"])
     assert set(again.values()) == {1}

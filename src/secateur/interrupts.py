@@ -181,23 +181,41 @@ def done_by(
     its own, so that a terminal's Ctrl-C reaches it once, and its standard input is a life line (`end_with_parent`). It
     must be one that is `heeded`: until then it hears no interrupt.
     """
-    options: dict[str, Any] = {"cwd": place, "stdin": subprocess.PIPE, "process_group": 0}
+    options: dict[str, Any] = {"cwd": place}
     if output:
         options |= {"stdout": output, "stderr": subprocess.STDOUT}
-    with heeded() as interrupts, interrupts.held_back():
+    (code,) = _done([command], options, asked_to_end)
+    return code
+
+
+def done_side_by_side(commands: list[list[str]], threads: int) -> list[int]:
+    """Runs the commands at once, each as `done_by` does and told to use so many threads, unless OMP_NUM_THREADS says
+    how many; their exit codes."""
+    return _done(commands, {"env": {"OMP_NUM_THREADS": str(threads)} | os.environ})
+
+
+def _done(
+    commands: list[list[str]], options: dict[str, Any], asked_to_end: Callable[[], bool] = lambda: False
+) -> list[int]:
+    with heeded() as interrupts, interrupts.held_back(), ExitStack() as stack:
         interrupts.check()
-        with _deaf():  # until it heeds them: a Python that is only starting would end with a traceback
-            process = subprocess.Popen(command, **options)
-        with process:
-            try:
-                with interrupts.raised():
+        with _deaf():  # until they heed them: a Python that is only starting would end with a traceback
+            processes = [
+                stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0, **options))
+                for command in commands
+            ]
+        try:
+            with interrupts.raised():
+                for process in processes:
                     _wait(process, asked_to_end)
-            except KeyboardInterrupt:
+        except KeyboardInterrupt:
+            for process in processes:
                 process.send_signal(signal.SIGTERM)
+            for process in processes:
                 _wait(process)
-                raise
+            raise
         interrupts.check()
-    return process.returncode
+    return [process.returncode for process in processes]
 
 
 def served_by(command: list[str], environment: Mapping[str, str]) -> int:
@@ -239,32 +257,6 @@ def _wait(process: subprocess.Popen[Any], asked_to_end: Callable[[], bool] = lam
             raise KeyboardInterrupt
         with suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_EVERY_SECONDS)
-
-
-def done_side_by_side(commands: list[list[str]], threads: int) -> list[int]:
-    """Runs the commands at once, each as `done_by` does and told to use so many threads, unless OMP_NUM_THREADS says
-    how many; their exit codes."""
-    options: dict[str, Any] = {
-        "stdin": subprocess.PIPE,
-        "process_group": 0,
-        "env": {"OMP_NUM_THREADS": str(threads)} | os.environ,
-    }
-    with heeded() as interrupts, interrupts.held_back(), ExitStack() as stack:
-        interrupts.check()
-        with _deaf():
-            processes = [stack.enter_context(subprocess.Popen(command, **options)) for command in commands]
-        try:
-            with interrupts.raised():
-                for process in processes:
-                    _wait(process)
-        except KeyboardInterrupt:
-            for process in processes:
-                process.send_signal(signal.SIGTERM)
-            for process in processes:
-                _wait(process)
-            raise
-        interrupts.check()
-    return [process.returncode for process in processes]
 
 
 def end_with_parent() -> None:

@@ -374,7 +374,7 @@ def test_processes_that_start_cold_at_once_lose_nothing(tmp_path: Path) -> None:
     said = start_cold(uri, tmp_path, jobs=16)
 
     assert said == ""
-    assert lost(uri, jobs=16) == 0
+    assert lost(uri, [tmp_path / str(job) for job in range(16)]) == 0
 
 
 # ---- what devices found out ----------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_processes_that_start_cold_at_once_against_a_server_on_postgresql_lose_n
     said = start_cold(on_postgres, tmp_path, jobs=16)
 
     assert said == ""
-    assert lost(on_postgres, jobs=16) == 0
+    assert lost(on_postgres, [tmp_path / str(job) for job in range(16)]) == 0
 
 
 @dataclass(frozen=True)
