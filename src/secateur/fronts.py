@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from secateur.results import BASELINE
 
@@ -14,25 +14,37 @@ Report = Mapping[str, Any]
 Setting = tuple[object, ...]
 
 
+class Standing(Protocol):
+    """Whatever has an mAP50-95, of masks or of a detector's boxes, and a time for a picture; both are numbers."""
+
+    @property
+    def accuracy(self) -> float: ...
+
+    @property
+    def latency_ms(self) -> float: ...
+
+
+S = TypeVar("S", bound=Standing)
+
+
 @dataclass(frozen=True)
 class Point:
-    """What a trial ships: its mAP50-95, of masks or of a detector's boxes, and how long it takes for a picture."""
+    """What a trial ships."""
 
     trial: int
     accuracy: float
     latency_ms: float
 
-    def dominates(self, other: Point) -> bool:
-        """Whether it is nowhere worse and somewhere better."""
-        no_worse = self.accuracy >= other.accuracy and self.latency_ms <= other.latency_ms
-        return no_worse and (self.accuracy > other.accuracy or self.latency_ms < other.latency_ms)
 
-
-def front(points: Iterable[Point]) -> list[Point]:
-    """Those that no other dominates, the fastest first."""
-    points = list(points)
-    best = [point for point in points if not any(other.dominates(point) for other in points)]
-    return sorted(best, key=lambda point: (point.latency_ms, point.trial))
+def front(points: Iterable[S]) -> list[S]:
+    """Those that no other dominates, the fastest first; one dominates another that is nowhere better and somewhere
+    worse."""
+    best: list[S] = []
+    for point in sorted(points, key=lambda point: (point.latency_ms, -point.accuracy)):
+        as_good = best and (point.latency_ms, point.accuracy) == (best[-1].latency_ms, best[-1].accuracy)
+        if not best or as_good or point.accuracy > best[-1].accuracy:
+            best.append(point)
+    return best
 
 
 def points(reports: Mapping[int, Report]) -> list[Point]:
@@ -41,10 +53,10 @@ def points(reports: Mapping[int, Report]) -> list[Point]:
     Each time is the unpruned FP32's at this setting, the median of all trials', over the trial's own speed-up, which
     was measured in turns with it: a machine that was slower for a while moves no trial.
     """
-    finished = {trial: report for trial, report in reports.items() if report["selected"]}
-    unpruned = _unpruned_ms(finished.values())
+    finished = {trial: report for trial, report in sorted(reports.items()) if report["selected"]}
+    times = unpruned_ms(finished.values())
     return [
-        Point(trial, main_accuracy(file), unpruned[_setting(report)] / file["batch"] / file["speedup"]["median"])
+        Point(trial, main_accuracy(file), times[setting(report)] / file["batch"] / file["speedup"]["median"])
         for trial, report in finished.items()
         for file in [chosen(report)]
     ]
@@ -61,20 +73,22 @@ def main_accuracy(figures: Mapping[str, Any]) -> float:
     return found
 
 
-def _unpruned_ms(reports: Iterable[Report]) -> dict[Setting, float]:
+def unpruned_ms(reports: Iterable[Report]) -> dict[Setting | None, float]:
     """p50 of a pass of the unpruned FP32 file, the median over the runs of each setting."""
-    found: dict[Setting, list[float]] = defaultdict(list)
+    found: dict[Setting | None, list[float]] = defaultdict(list)
     for report in reports:
-        found[_setting(report)].append(_unpruned(report)["latency_ms"]["p50"])
-    return {setting: median(times) for setting, times in found.items()}
+        if file := unpruned(report):
+            found[setting(report)].append(file["latency_ms"]["p50"])
+    return {key: median(times) for key, times in found.items()}
 
 
-def _setting(report: Report) -> Setting:
-    """What the time of the unpruned FP32 file depends on, on one device."""
-    file = _unpruned(report)
-    provider = report["run"]["spec"]["runtime"].get("provider")
-    return file["sha256"], file["imgsz"], file["batch"], file["threads"], provider
+def setting(report: Report) -> Setting | None:
+    """What the time of the unpruned FP32 file depends on, on one device; None where it was not timed."""
+    file = unpruned(report)
+    provider = report["run"]["spec"].get("runtime", {}).get("provider")
+    return file and (file["sha256"], file["imgsz"], file["batch"], file["threads"], provider)
 
 
-def _unpruned(report: Report) -> dict[str, Any]:
-    return next(file for file in report["candidates"] if file["name"] == BASELINE)
+def unpruned(report: Report) -> dict[str, Any] | None:
+    """The unpruned FP32 file of a finished run; None where only other files were timed, as by a device."""
+    return next((file for file in report["candidates"] if file["name"] == BASELINE), None)

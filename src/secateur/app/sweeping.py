@@ -17,9 +17,10 @@ from secateur import sweeps
 from secateur.app.checking import check_places, make_outputs, to_spec
 from secateur.app.composing import Planned, as_command, in_one_line, planned, shipped
 from secateur.app.launching import BASIC, CONSOLE, run_job
+from secateur.comparisons import compared, runs_in
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import heeded
-from secateur.reporting.comparison import comparison, find
+from secateur.reporting.comparison import tables
 from secateur.sweeps import MULTIRUN, Job, Sweep
 
 FIXED = ("hydra.sweep.subdir", "hydra/sweeper", "hydra.sweeper._target_")
@@ -177,7 +178,7 @@ def _tell(sweep: Sweep, folder: Path) -> None:
     others = [job for job in jobs if job not in finished]
     if finished:
         console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print("\n", comparison(find([job.folder for job in finished])), sep="")
+        console.print("\n", tables(compared(runs_in([job.folder for job in finished]))), sep="")
     for job in others:
         _say(f"{job.label} {_ending(job)}")
     following = [f"secateur compare {folder}   this table"] if finished else []

@@ -69,13 +69,46 @@ def sensitivity(context: typer.Context) -> None:
 @app.command()
 def compare(
     folders: Annotated[list[Path] | None, typer.Argument(help="Runs, sweeps, or folders of them.")] = None,
+    budget: Annotated[str | None, typer.Option(help='What to ship within it: "speedup>=1.5, mask_drop<=0.02".')] = None,
+    every: Annotated[bool, typer.Option("--all", help="All files of the runs, not only what each ships.")] = False,
+    output: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
+    limit: Annotated[int, typer.Option(min=0, help="Lines of a table at most, 0: all.")] = 40,
+    from_mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="The runs that MLflow has, in place of folders.")
+    ] = False,
+    where: Annotated[
+        str, typer.Option("--filter", help="Of those: in MLflow's own syntax, params.imgsz = '640'.")
+    ] = "",
+    uri: Annotated[str, typer.Option(help="Where the runs are tracked.")] = TRACKED,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "secateur",
 ) -> None:
-    """Set runs side by side: what each would ship, what it costs and scores."""
-    from secateur.reporting.comparison import comparison, find
+    """Set runs side by side: what each would ship, what it costs and scores; within a budget, which one to take."""
+    from secateur import comparisons, offers
+    from secateur.reporting import comparison as pages
 
-    if missing := [folder for folder in folders or () if not folder.exists()]:
-        raise SpecError(f"no folder {missing[0]}; all runs that there are: secateur compare {OUTPUTS}")
-    _console().print(comparison(find(folders or [OUTPUTS / kind for kind in ("runs", "sweeps", "searches")])))
+    if output not in ("table", *pages.FORMATS):
+        raise SpecError(f"--format must be table, {', '.join(pages.FORMATS)}, got {output!r}")
+    terms = offers.parse(budget) if budget is not None else None
+    if where and not from_mlflow:
+        raise SpecError("--filter is for the runs that MLflow has: add --mlflow; of folders, name those that are meant")
+    if folders and from_mlflow:
+        raise SpecError(f"{folders[0]} and --mlflow: give one of them; --filter says which of MLflow's runs are meant")
+    if from_mlflow:
+        from secateur.adapters import tracking
+
+        runs = tracking.runs_in(uri, experiment, where)
+    else:
+        if missing := [folder for folder in folders or () if not folder.exists()]:
+            raise SpecError(f"no folder {missing[0]}; all runs that there are: secateur compare {OUTPUTS}")
+        runs = comparisons.runs_in(folders or [OUTPUTS / kind for kind in ("runs", "sweeps", "searches")])
+    found = comparisons.compared(runs, every or terms is not None)
+    best = {number: offers.best(group, terms) for number, group in enumerate(found.groups)} if terms else None
+    if output == "table":
+        _console().print(pages.tables(found, best, limit))
+    else:
+        sys.stdout.write(pages.FORMATS[output](found, best))
+    if best is not None and not any(isinstance(each, offers.Offer) for each in best.values()):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -296,4 +329,4 @@ def collect_garbage(
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 140)  # a file has no edge
+    return Console(width=None if sys.stdout.isatty() else 180)  # a file has no edge

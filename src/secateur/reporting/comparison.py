@@ -1,112 +1,261 @@
-"""Runs side by side, from their report.json alone."""
+"""Runs side by side: for the terminal, as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-import shlex
-from collections.abc import Iterable
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
-from secateur.errors import SpecError
-from secateur.manifest import Timed, devices_of
-from secateur.results import Fingerprint
-
-Report = dict[str, Any]
+from secateur.comparisons import Comparison, Entry, Group
+from secateur.offers import Nothing, Offer
+from secateur.reporting.summary import change_interval, is_measurable
+from secateur.reporting.table import NONE, billions, megabytes, millions, score, with_interval
 
 ASKED_WIDTH = 32
+LIMIT = 40
+"""Lines of a table in the terminal; the front is told in full."""
+
+METHOD = (
+    "● no other is both as accurate and as fast. Ranked by the unpruned FP32's time, median of all runs, over each "
+    "file's own paired speed-up (95 % interval); ms are as measured. The change of {task} mAP is to the run's own "
+    "unpruned FP32 (95 % interval over the pictures)."
+)
+
+Offers = Mapping[int, Offer | Nothing]
+"""By the place of their group."""
 
 
-def find(places: Iterable[Path]) -> list[Path]:
-    """The report.json files at or below these folders, oldest first; raises SpecError where there is none."""
-    places = list(places)
-    reports = {report.resolve() for place in places for report in place.rglob("report.json")}
-    found = [report for report in reports if "mlflow-artifacts" not in report.parts]  # MLflow's copies
-    if not found:
-        raise SpecError(f"no finished run below {', '.join(map(str, places))}; do one: secateur run +study=quickstart")
-    return sorted(found, key=lambda path: (path.stat().st_mtime, path))
+def tables(found: Comparison, offers: Offers | None = None, limit: int = LIMIT) -> RenderableType:
+    """A table a group, since nothing is compared across them; below, why other runs are not in it."""
+    parts: list[RenderableType] = []
+    if len(found.groups) > 1:
+        parts += [Text(f"{len(found.groups)} groups that are not compared: they differ in {_differences(found)}"), ""]
+    for number, group in enumerate(found.groups):
+        parts += [_Lines(group, limit, titled=len(found.groups) > 1), Text(_method(group), style="dim")]
+        parts += ["", *_offer(group, offers[number])] if offers else []
+        parts.append("")
+    return Stack(*parts, *_endings(found))
 
 
-def comparison(paths: Iterable[Path]) -> RenderableType:
-    """A line a run: what it selected, and what that costs and scores; a table a device, since latencies of two devices
-    are never compared, those included that measured a bundle of a run; below, why others failed."""
-    reports = {path: json.loads(path.read_text()) for path in paths}
-    timed = [seen for path, report in reports.items() if report["device"] for seen in _everywhere(path, report)]
-    devices = list(dict.fromkeys(map(_device, timed)))
-    tables = [_table([report for report in timed if _device(report) == device]) for device in devices]
-    if len(devices) > 1:
-        for table, device in zip(tables, devices, strict=True):
-            table.title = Text(device)
-    broken = [report["run"] for report in reports.values() if report["run"]["error"]]
-    return Group(*tables, *map(_ending, broken))
+def markdown(found: Comparison, offers: Offers | None = None) -> str:
+    """The same tables."""
+    blocks = []
+    for number, group in enumerate(found.groups):
+        columns = _columns(group, group.entries)
+        lines = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
+        told = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+        blocks += [f"**{_title(group)}**", told, _method(group)]
+        blocks += [line.plain for line in _offer(group, offers[number])] if offers else []
+    return "\n\n".join([*blocks, *(line.plain for line in _endings(found))]) + "\n"
 
 
-def _ending(run: Report) -> Text:
-    """Why a run did not come to its end; that of a search that was stopped early is no fault."""
-    return Text(f"{run['id']} {run['status']}: {run['error']}", style="dim" if run["status"] == "stopped" else "red")
+def as_csv(found: Comparison) -> str:
+    """A line a file; names and units as in MLflow where it has them."""
+    rows = [plain for group in found.groups for plain in _plain(group)]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
-def _everywhere(path: Path, report: Report) -> list[Report]:
-    """The run as it was measured where it was done, and as each device did that timed what it ships."""
-    found = ((each.device, each.models.get(report["selected"])) for each in devices_of(path.parent).values())
-    return [report, *(_on(device, of.latency, report) for device, of in found if of and of.latency)]
-
-
-def _on(device: Fingerprint, latency: Timed, report: Report) -> Report:
-    """The run with what a device found out about the file that it ships."""
-    figures = {"latency_ms": asdict(latency.ms), "speedup": asdict(latency.speedup), "batch": latency.batch}
-    candidates = [c | figures for c in report["candidates"] if c["name"] == report["selected"]]
-    run = report["run"] | {"id": f"{report['run']['id']} (its bundle)"}  # which may be timed where the run was
-    return report | {"run": run, "device": asdict(device), "candidates": candidates}
-
-
-def _device(report: Report) -> str:
-    """All of the fingerprint, in one line."""
-    device = report["device"]
-    facts = [device["processor"], f"{device['cores']} cores", device["machine"], device["system"]]
-    return ", ".join([*facts, *filter(None, [device.get("governor")]), *device["flags"]])
-
-
-def _table(reports: list[Report]) -> Table:
-    """With what was asked of each and not of all."""
-    asked = _asked(reports)
-    table = Table(title_justify="left", title_style="", box=None, header_style="bold", pad_edge=False)
-    table.add_column("run", overflow="fold")
-    if any(asked):
-        table.add_column("asked", overflow="fold", max_width=ASKED_WIDTH)
-    table.add_column("ships", overflow="fold")
-    for name in ("params", "MACs", "box", "mask", "MB", "p50 ms", "speed-up"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for report, differs in zip(reports, asked, strict=True):
-        table.add_row(Text(report["run"]["id"]), *([Text(differs)] if any(asked) else []), *_figures(report))
-    return table
-
-
-def _asked(reports: list[Report]) -> list[str]:
-    """Of each run's overrides, those that not all have."""
-    overrides = [shlex.split(report["run"]["command"])[2:] for report in reports]
-    common = set.intersection(*map(set, overrides))
-    return [" ".join(override for override in each if override not in common) for each in overrides]
-
-
-def _figures(report: Report) -> list[str]:
-    chosen = next(c for c in report["candidates"] if c["name"] == report["selected"])
-    return [chosen["name"], *_measured(chosen)]
-
-
-def _measured(chosen: Report) -> list[str]:
-    mask, speedup, batch = chosen["mask_map50_95"], chosen["speedup"], chosen.get("batch", 1)
-    return [
-        f"{chosen['params'] / 1e6:.2f} M",
-        f"{chosen['macs'] / 1e9:.2f} G",
-        f"{chosen['box_map50_95']:.3f}",
-        "–" if mask is None else f"{mask:.3f}",
-        f"{chosen['size_bytes'] / 1e6:.1f}",
-        f"{chosen['latency_ms']['p50']:.1f}" + (f" (batch {batch})" if batch != 1 else ""),
-        f"{speedup['median']:.2f}× ({speedup['low']:.2f}–{speedup['high']:.2f})",
+def as_json(found: Comparison, offers: Offers | None = None) -> str:
+    """Everything: groups with their files, the offers, and the runs that are not compared."""
+    groups = [
+        {"setting": asdict(group.setting), "files": list(_plain(group))}
+        | ({"offer": _plain_offer(offers[number])} if offers else {})
+        for number, group in enumerate(found.groups)
     ]
+    endings = {run: {"status": status, "reason": reason} for run, (status, reason) in found.endings.items()}
+    return json.dumps({"groups": groups, "not_compared": endings}, indent=2, allow_nan=True) + "\n"
+
+
+def _plain(group: Group) -> Iterator[dict[str, Any]]:
+    """Flat, so that a spreadsheet takes it."""
+    best = set(map(id, group.front))
+    for entry in group.entries:
+        row: dict[str, Any] = asdict(group.setting) | {"front": id(entry) in best}
+        for field in fields(entry):
+            value = getattr(entry, field.name)
+            if field.name in ("box_change", "mask_change"):
+                row |= {f"{field.name}{end}": getattr(value, name, None) for name, end in _ENDS.items()}
+            elif field.name == "speedup":
+                row |= {"speedup": value.median, "speedup_low": value.low, "speedup_high": value.high}
+            else:
+                row[field.name] = value
+        yield row
+
+
+_ENDS = {"observed": "", "low": "_low", "high": "_high"}
+
+
+def _plain_offer(offer: Offer | Nothing) -> dict[str, Any]:
+    if isinstance(offer, Nothing):
+        near = {"run": offer.nearest.run, "file": offer.nearest.file, "lacks": list(map(str, offer.lacks))}
+        return {"ship": None, "nearest": near}
+    better = [{"run": e.run, "file": e.file, "lacks": list(map(str, lacks))} for e, lacks in offer.better]
+    chosen = {"run": offer.entry.run, "file": offer.entry.file, "place": offer.entry.place}
+    return {"ship": chosen, "why": offer.why, "unsure": list(map(str, offer.unsure)), "better": better}
+
+
+def _differences(found: Comparison) -> str:
+    settings = [asdict(group.setting) for group in found.groups]
+    return ", ".join(name for name in settings[0] if len({setting[name] for setting in settings}) > 1)
+
+
+def _title(group: Group) -> str:
+    return "; ".join(asdict(group.setting).values())
+
+
+def _method(group: Group) -> str:
+    return METHOD.format(task=group.setting.task)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A group as a table with as many of its columns as there is room for."""
+
+    group: Group
+    limit: int
+    titled: bool
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        best = set(map(id, self.group.front))
+        shown = _first(self.group, best, self.limit)
+        columns = _fitting(_columns(self.group, shown), options.max_width)
+        title = Text(_title(self.group)) if self.titled else None
+        table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        for name in columns:
+            table.add_column(
+                name,
+                justify="left" if name in _NAMES else "right",
+                overflow="fold",
+                no_wrap=name not in ("run", "asked"),
+                max_width=ASKED_WIDTH if name == "asked" else None,
+            )
+        for entry, cells in zip(shown, zip(*columns.values(), strict=True), strict=True):
+            style = "red" if entry.problem else None if id(entry) in best else "dim"
+            table.add_row(*map(Text, cells), style=style)
+        yield table
+        if left := len(self.group.entries) - len(shown):
+            yield Text(f"{left} more, which others beat: --limit 0 tells them too", style="dim")
+
+
+def _first(group: Group, best: set[int], limit: int) -> list[Entry]:
+    """The front, and of the others as many as there is room for."""
+    if not limit or len(group.entries) <= limit:
+        return list(group.entries)
+    others = [id(entry) for entry in group.entries if id(entry) not in best][: max(0, limit - len(best))]
+    kept = best | set(others)
+    return [entry for entry in group.entries if id(entry) in kept]
+
+
+_NAMES = ("", "run", "asked", "file", "verdict")
+_DISPENSABLE = ("p95", "params", "MB", "box", "verdict", "MACs", "asked")
+"""Where a terminal is too narrow, in this order."""
+
+
+def _fitting(columns: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+    kept = dict(columns)
+    for name in _DISPENSABLE:
+        if sum(1 + _width(head, cells) for head, cells in kept.items()) <= width:
+            break
+        kept.pop(name, None)
+    return kept
+
+
+def _width(head: str, cells: list[str]) -> int:
+    widest = max(map(cell_len, [head, *cells]))
+    return min(widest, ASKED_WIDTH) if head == "asked" else widest
+
+
+def _columns(group: Group, entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """The cells of each column, by its head; those that nobody needs are left out."""
+    best = set(map(id, group.front))
+    rows = [_row(entry, id(entry) in best, group.setting.task) for entry in entries]
+    columns = {head: [row[head] for row in rows] for head in rows[0]}
+    return {head: cells for head, cells in columns.items() if head != "asked" or any(cells)}
+
+
+def _row(entry: Entry, is_best: bool, task: str) -> dict[str, str]:
+    batch = f" (batch {entry.batch})" if entry.batch != 1 else ""
+    return {
+        "": "●" if is_best else "",
+        "run": entry.run,
+        "asked": entry.asked,
+        "file": entry.file,
+        "params": millions(entry.params),
+        "MACs": billions(entry.macs),
+        "MB": megabytes(entry.size_bytes),
+        "box": score(entry.box_map50_95),
+        "mask": score(entry.mask_map50_95),
+        f"{task} change": change_interval(entry.change) if entry.change else NONE,
+        "p50 ms": f"{entry.p50_ms:.1f}{batch}",
+        "p95": f"{entry.p95_ms:.1f}",
+        "speed-up": "1×" if entry.is_unpruned else with_interval(entry.speedup),
+        "verdict": verdict(entry),
+    }
+
+
+def verdict(entry: Entry) -> str:
+    """`faster, mAP differs`: against the run's own unpruned FP32, by the 95 % intervals."""
+    if entry.problem:
+        return entry.problem
+    if entry.is_unpruned:
+        return "unpruned"
+    speed = ("faster" if entry.speedup.low > 1 else "slower") if is_measurable(entry.speedup) else "speed alike"
+    if entry.change is None:
+        return speed
+    return f"{speed}, mAP {'differs' if entry.change.is_measurable else 'does not differ'}"
+
+
+def _offer(group: Group, offer: Offer | Nothing) -> Iterator[Text]:
+    if isinstance(offer, Nothing):
+        near = f"{offer.nearest.file} of {offer.nearest.run}"
+        yield Text(f"▶ Nothing fits. The nearest is {near}: {_told(offer.lacks)}", style="bold")
+        return
+    entry = offer.entry
+    yield Text(f"▶ Ship {entry.file} of {entry.run}: {offer.why}.", style="bold")
+    yield Text(f"  {_facts(group, entry)}")
+    if offer.unsure:
+        yield Text(f"  As measured only; with the worse end of its 95 % interval {_told(offer.unsure)}.")
+    for other, lacks in offer.better:
+        asked = f" ({other.asked})" if other.asked else ""
+        yield Text(f"  Not {other.file} of {other.run}{asked}: {_told(lacks)}.", style="dim")
+    yield Text(f"  Next     secateur bundle {entry.place} --candidate {entry.file}")
+
+
+def _facts(group: Group, entry: Entry) -> str:
+    lost = f", {change_interval(entry.change)}" if entry.change else ""
+    fast = f"{with_interval(entry.speedup)} as fast as the unpruned FP32"
+    mb, task = megabytes(entry.size_bytes), group.setting.task
+    return f"{task} mAP {score(entry.accuracy)}{lost}, {entry.p50_ms:.1f} ms, {fast}, {mb} MB; {verdict(entry)}"
+
+
+def _told(lacks: tuple[Any, ...]) -> str:
+    return "; ".join(map(str, lacks))
+
+
+def _endings(found: Comparison) -> list[Text]:
+    """Why a run did not come to its end; that of a search that was stopped early is no fault."""
+    return [
+        Text(f"{run} {status}: {reason}", style="dim" if status in ("stopped", "finished") else "red")
+        for run, (status, reason) in found.endings.items()
+    ]
+
+
+FORMATS: dict[str, Callable[[Comparison, Offers | None], str]] = {
+    "markdown": markdown,
+    "csv": lambda found, _: as_csv(found),
+    "json": as_json,
+}
+"""Besides the terminal's."""
