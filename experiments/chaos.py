@@ -168,7 +168,7 @@ def _comparable(folder: Path) -> dict[str, Any]:
     told = {key: value for key, value in report(folder).items() if key not in CHOSEN}
     candidates = [{k: v for k, v in candidate.items() if k not in TIMED} for candidate in told["candidates"]]
     run = {key: value for key, value in told["run"].items() if key not in OF_THIS_RUN}
-    run["spec"] = run["spec"] | {"outputs": None}
+    run["spec"] = run["spec"] | {"outputs": None, "tracking": None}  # each has a folder, and a database, of its own
     made = [(record["stage"], record["label"], record["rung"], record["key"]) for record in records_in(folder)]
     return told | {"candidates": candidates, "run": run, "records": made}
 
