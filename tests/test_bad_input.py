@@ -22,6 +22,8 @@ from secateur.specs import Distillation
 from secateur.stages import evaluate, finetune, prepare
 from secateur.store import artifact
 from tests.conftest import files_no_larger_than
+from tests.example_report import finished
+from tests.example_tracking import write_folder
 
 if TYPE_CHECKING:
     from ultralytics.nn.tasks import BaseModel
@@ -561,3 +563,36 @@ def test_nothing_is_written_beside_the_data(
 
     assert tree(data) == before
     assert tree(prepared.path) == stored
+
+
+# ---- comparing -----------------------------------------------------------------------------------
+
+COMPARED = [
+    (["--budget", "fast"], "--budget: cannot read 'fast'; a budget is made of terms such as latency_ms_p50<=30, *"),
+    (["--budget", "speedup>1.5"], "--budget: cannot read 'speedup>1.5'; *with <= or >=*"),
+    (["--budget", "mask_dro<=1"], "--budget: no measure 'mask_dro'; did you mean 'mask_drop'?"),
+    (["--format", "xml"], "--format must be table, markdown, csv, json, got 'xml'"),
+    (["nowhere"], "no folder nowhere; all runs that there are: secateur compare outputs"),
+    (["--filter", "params.imgsz = '64'"], "--filter is for the runs that MLflow has: add --mlflow; *"),
+    ([".", "--mlflow"], ". and --mlflow: give one of them; *"),
+    (["--mlflow"], "there is no database at sqlite:///outputs/mlflow.db; *"),
+    (["."], "no finished run below .; do one: secateur run +study=quickstart"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), COMPARED, ids=lambda value: " ".join(value)[:40])
+def test_a_comparison_that_cannot_be_is_refused_and_nothing_is_written(
+    arguments: list[str], line: str, secateur: Run, folder: Path
+) -> None:
+    code, stderr = secateur("compare", *arguments)
+
+    assert code == 2
+    assert fnmatchcase(one_line(stderr), line)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_budget_that_nothing_keeps_ends_with_exit_code_2(secateur: Run, folder: Path) -> None:
+    write_folder(folder / "run", finished())
+
+    assert secateur("compare", "run", "--budget", "speedup>=1.5, mask_drop<=0.05")[0] == 0
+    assert secateur("compare", "run", "--budget", "speedup>=9") == (2, "")

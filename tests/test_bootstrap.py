@@ -134,3 +134,48 @@ def test_a_change_is_what_was_measured_between_percentiles_of_the_redraws() -> N
     found = change(np.full(102, 0.5), 0.5 + np.array([0.1, *redrawn]))
     assert (found.observed, found.low, found.high) == pytest.approx((0.1, -0.475, 0.475))
     assert not found.is_measurable
+
+
+# ---- how often an interval is right ----------------------------------------------------------------
+
+
+def simulated(chance: np.random.Generator, images: int) -> list[Matches]:
+    """What two nets find in the same pictures of a made-up world, the second a little worse; some pictures are hard
+    for both."""
+    objects, wrong = chance.poisson(3, images) + 1, chance.poisson(2, images)
+    image, wrong_image = (np.repeat(np.arange(images), count).astype(np.int32) for count in (objects, wrong))
+    label, wrong_label = (chance.integers(0, 4, at.size).astype(np.int32) for at in (image, wrong_image))
+    ease = -0.7 * chance.normal(0, 1, images)[image] - chance.normal(0, 1, image.size)
+    found = []
+    for skill in (0.0, -0.25):
+        overlap = 5 + 2 * (skill + ease) + chance.normal(0, 0.5, image.size)
+        right = np.clip(np.floor(overlap), 0, 10)[:, None] > np.arange(10)
+        surely = 0.3 * overlap + chance.normal(0, 0.7, image.size) - 1
+        scores = np.concatenate([surely, chance.normal(-0.5, 1, wrong_image.size)])
+        found.append(
+            Matches(
+                images=images,
+                image=np.concatenate([image, wrong_image]),
+                confidence=1 / (1 + np.exp(-scores)),
+                label=np.concatenate([label, wrong_label]),
+                box=np.concatenate([right, np.zeros((wrong_image.size, 10), bool)]),
+                mask=None,
+                object_image=image,
+                object_label=label,
+            )
+        )
+    return found
+
+
+@pytest.mark.slow
+def test_a_95_percent_interval_holds_the_true_difference_93_to_97_percent_of_the_time() -> None:
+    chance, images, held, times = np.random.default_rng(1), 100, 0, 250
+    everything = np.ones((1, 40_000), np.int64)
+    worse, better = (mean_average_precisions(m, m.box, everything)[0] for m in simulated(chance, 40_000)[::-1])
+    for seed in range(times):
+        counts = np.vstack([np.ones((1, images), np.int64), redraws(images, 400, seed)])
+        found = change(*(mean_average_precisions(m, m.box, counts) for m in simulated(chance, images)))
+        held += found.low <= worse - better <= found.high
+
+    assert worse < better
+    assert 0.93 <= held / times <= 0.97

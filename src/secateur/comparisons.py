@@ -138,7 +138,16 @@ def runs_in(places: Iterable[Path]) -> list[Run]:
     reports = sorted({report for place in places for report in _reports(place)}, key=lambda p: (p.stat().st_mtime, p))
     if not reports:
         raise SpecError(f"no finished run below {', '.join(map(str, places))}; do one: secateur run +study=quickstart")
-    return [Run(_read(path), str(path.parent), tuple(devices_of(path.parent).values())) for path in reports]
+    return [read_run(path.parent) for path in reports]
+
+
+def read_run(folder: Path, place: str | None = None) -> Run:
+    """What the folder, or a copy of the one at `place`, tells; a report that is damaged, or is not there, says so.
+
+    Raises ExportError where a device's report is damaged.
+    """
+    named = place or str(folder)
+    return Run(_read(folder / "report.json", Path(named).name), named, tuple(devices_of(folder).values()))
 
 
 def _reports(place: Path) -> Iterator[Path]:
@@ -150,16 +159,17 @@ def _reports(place: Path) -> Iterator[Path]:
         below[:] = [name for name in below if name != "mlflow-artifacts"]
 
 
-def _read(path: Path) -> Report:
+def _read(path: Path, name: str) -> Report:
     try:
         report: Report = json.loads(path.read_bytes())
-        return _ended(path, "damaged", "report.json holds no run") if "run" not in report else report
-    except (ValueError, TypeError) as error:
-        return _ended(path, "damaged", f"report.json: {error}")
+        return _damaged(name, "it holds no run") if "run" not in report else report
+    except (OSError, ValueError, TypeError) as error:
+        return _damaged(name, str(error))
 
 
-def _ended(path: Path, status: str, reason: str) -> Report:
-    return {"run": {"id": path.parent.name, "status": status, "error": reason}, "selected": None, "device": None}
+def _damaged(name: str, reason: str) -> Report:
+    run = {"id": name, "status": "damaged", "error": f"its report.json cannot be read: {reason}"}
+    return {"run": run, "selected": None, "device": None}
 
 
 def compared(runs: Sequence[Run], every: bool = False) -> Comparison:

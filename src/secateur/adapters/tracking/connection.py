@@ -124,6 +124,12 @@ def shown(uri: str) -> str:
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
+def is_there(uri: str) -> bool:
+    """Whether there is a database, which opening would make; of a server, only asking it can tell."""
+    database = _database(uri)
+    return database is None or database.exists()
+
+
 def _artifacts(uri: str) -> str | None:
     """A folder beside a SQLite database; a server chooses its own."""
     database = _database(uri)
