@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from secateur.adapters.yolo.door import Yolo
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # at 64 px a second thread only waits for the first
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell would be deaf to it
 
 ROOT = Path(__file__).parents[1]
 IMGSZ = 64
