@@ -21,6 +21,7 @@ from tests.example_tracking import (
     log_live,
     lost,
     open_sink,
+    parents,
     records,
     start_cold,
     write_folder,
@@ -375,6 +376,7 @@ def test_processes_that_start_cold_at_once_lose_nothing(tmp_path: Path) -> None:
 
     assert said == ""
     assert lost(uri, [tmp_path / str(job) for job in range(16)]) == 0
+    assert [run.info.status for run in parents(uri)] == ["FINISHED", "FINISHED"]  # live, and of what was replayed
 
 
 # ---- what devices found out ----------------------------------------------------------------------

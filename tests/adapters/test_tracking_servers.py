@@ -20,6 +20,7 @@ from tests.example_tracking import (
     log_live,
     lost,
     open_sink,
+    parents,
     records,
     start_cold,
     write_folder,
@@ -45,6 +46,7 @@ def test_processes_that_start_cold_at_once_against_a_server_on_postgresql_lose_n
 
     assert said == ""
     assert lost(on_postgres, [tmp_path / str(job) for job in range(16)]) == 0
+    assert [run.info.status for run in parents(on_postgres)] == ["FINISHED", "FINISHED"]
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from secateur.adapters.tracking.parents import STUDY
 from secateur.manifest import OnDevice
 from secateur.records import SEARCHES
 from secateur.reporting.summary import Setting, flatten
-
-_STUDY = re.compile(r"\+{0,2}study=.")
 
 
 def ladder(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -85,7 +83,7 @@ def header_tags(header: Mapping[str, Any], run_dir: Path) -> dict[str, str]:
     """What runs can be told apart by from their start."""
     kind = "search" if run_dir.absolute().parent.parent.name == SEARCHES else "sweep"
     many = header["id"].rpartition("/")[0]
-    studies = [word.partition("=")[2] for word in shlex.split(header["command"]) if _STUDY.match(word)]
+    studies = [word.partition("=")[2] for word in shlex.split(header["command"]) if STUDY.match(word)]
     groups = ({kind: many} if many else {}) | ({"study": studies[-1]} if studies else {})
     return {"command": header["command"], **header["versions"], **groups}
 

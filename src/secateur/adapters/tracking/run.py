@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +20,12 @@ from secateur.adapters.tracking.metrics import (
     rung_metrics,
     summary_tags,
 )
+from secateur.adapters.tracking.parents import Parent, group_of, parent_of, runs_with
 from secateur.manifest import DEVICES, DeviceReport
 from secateur.reporting.summary import Setting, flatten, typed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
 
 FILES = ("report.json", "report.html", "records.jsonl", "config")
 """What of a run's folder goes along; the models stay where they are."""
@@ -38,8 +37,11 @@ class Run:
     """An open MLflow run; moments are in ms since 1970, and none is told as before the one told last, nor as before
     `start`: a clock that is set back in between would turn curves around."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, start: int = 0) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, run_id: str, start: int = 0, parent: Parent | None = None
+    ) -> None:
         self.id = run_id
+        self.parent = parent
         self._client = client
         self._experiment_id = experiment_id
         self._latest = start
@@ -106,9 +108,14 @@ class Run:
         """MLflow has no word of its own for a run that was stopped early; the tag `error` says why."""
         self._client.set_terminated(self.id, "KILLED" if status == "stopped" else status.upper(), self._moment(end))
 
+    def settle(self, end: int) -> None:
+        """Of the sweep or the search that it is of: how far that is."""
+        if self.parent:
+            self.parent.settle(self._moment(end), over=False)
+
     def take_the_place(self, run_dir: Path) -> None:
         """Moves what else MLflow has of this folder to its bin, from where it can be restored."""
-        for run in _alike(self._client, self._experiment_id, _folder(run_dir)):
+        for run in runs_with(self._client, self._experiment_id, "run_dir", _folder(run_dir)):
             if run.info.run_id != self.id and run.data.tags["run_dir"] == _folder(run_dir):
                 self._client.delete_run(run.info.run_id)
 
@@ -130,8 +137,12 @@ def open_run(uri: str, experiment: str, header: Mapping[str, Any], run_dir: Path
     with told_in_one_line(uri):
         client = connect(uri)
         experiment_id = experiment_of(client, uri, experiment)
-        opened = client.create_run(experiment_id, start, {"run_dir": _folder(run_dir)}, header["name"])
-        run = Run(client, experiment_id, opened.info.run_id, start)
+        group = group_of(run_dir)
+        parent = group and parent_of(client, experiment_id, group, start)
+        tags = {"run_dir": _folder(run_dir)} | ({"mlflow.parentRunId": parent.id} if parent else {})
+        name = group.name_of(run_dir, header) if group else header["name"]
+        opened = client.create_run(experiment_id, start, tags, name)
+        run = Run(client, experiment_id, opened.info.run_id, start, parent)
         run.log_params(flatten(header["spec"]))
         run.log_tags(header_tags(header, run_dir))
         return run
@@ -140,19 +151,11 @@ def open_run(uri: str, experiment: str, header: Mapping[str, Any], run_dir: Path
 def run_of(client: MlflowClient, experiment_id: str, run_id: str, folder: Path | None) -> str | None:
     """The MLflow run whose folder is this one, or where it is not known, is called so."""
     name = f"/{run_id}"
-    alike = _alike(client, experiment_id, name, before="%")
+    alike = runs_with(client, experiment_id, "run_dir", name, before="%")
     places = {run.data.tags["run_dir"]: run.info.run_id for run in reversed(alike)}  # the newest of a place last
     if folder and _folder(folder) in places:
         return places[_folder(folder)]
     return next((found for place, found in reversed(places.items()) if place.endswith(name)), None)
-
-
-def _alike(client: MlflowClient, experiment_id: str, folder: str, before: str = "") -> Sequence[MlflowRun]:
-    """The runs whose folder may be this one, the newest first: an underscore stands for any letter, and is put where
-    MLflow's filters, or the patterns of a database, would take one for something else."""
-    pattern = before + re.sub(r"[^A-Za-z0-9/.-]", "_", folder)
-    found: Sequence[MlflowRun] = client.search_runs([experiment_id], f"tags.run_dir LIKE '{pattern}'")
-    return found
 
 
 def _batches(entries: list[Any]) -> Iterator[list[Any]]:

@@ -37,6 +37,8 @@ class MlflowSink:
         self._run = open_run(uri, experiment, asdict(header), run_dir, now())
         with told_in_one_line(uri):
             self._run.take_the_place(run_dir)
+            if self._run.parent:
+                self._run.parent.go_on()
         self._uri, self._run_dir = uri, run_dir
         self._replay = partial(replay, run_dir, uri, experiment)
         command = ["secateur", "replay", str(run_dir), "--uri", shown(uri), "--experiment", experiment]
@@ -66,6 +68,7 @@ class MlflowSink:
         self._attempt(self._run.log_results, summary, end)
         self._attempt(self._run.attach, self._run_dir)
         self._attempt(self._run.close, summary["run"]["status"], end)
+        self._attempt(self._run.settle, end)
         if self._missed:
             self._catch_up()
 
