@@ -11,7 +11,7 @@ from typing import Any
 from secateur.adapters.tracking.parents import STUDY
 from secateur.manifest import OnDevice
 from secateur.records import SEARCHES
-from secateur.reporting.summary import Setting, flatten
+from secateur.reporting.summary import Setting, flatten, typed
 
 
 def ladder(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -97,3 +97,22 @@ def summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:
     nested = {"versions": run["versions"], "dataset": summary["dataset"] or {}, "device": summary["device"] or {}}
     tags = told | flatten(nested) | {"mlflow.note.content": summary["headline"]}
     return {name: value for name, value in tags.items() if value is not None}
+
+
+def data_set(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Its name, the sha256 of its pictures and labels, and how many pictures each split has; None where the run did
+    not come to know it."""
+    told = summary["dataset"]
+    if not told:
+        return None
+    return {
+        "name": told.get("name") or (summary["run"]["spec"].get("dataset") or {}).get("name") or "dataset",
+        "digest": told.get("digest") or told["data"],
+        "train": told.get("train_images", told.get("train")),
+        "val": told.get("val_images", told.get("val")),
+    }
+
+
+def plain_tags(values: Mapping[str, Any]) -> dict[str, str]:
+    """Those that are known, as one would type them."""
+    return {name: typed(value) for name, value in values.items() if value is not None}
