@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from secateur.adapters.tracking import replay, settle_group
+from secateur.adapters.tracking import first_page, replay, settle_group
 from secateur.results import RunReport
 from tests.example_report import failed, finished
 from tests.example_tracking import client, everything, log_live, of_job, open_sink, parents, write_folder, write_plan
@@ -188,3 +189,35 @@ def test_that_a_sweep_is_over_costs_one_warning_where_mlflow_is_gone(
 
     (line,) = caplog.messages
     assert line.startswith(f"MLflow was not told how {night} ended: ")
+
+
+def shown_in(address: str) -> dict[str, list[str]]:
+    """What MLflow's page reads from its address."""
+    asked = parse_qs(urlsplit(address.replace("/#/", "/")).query)
+    return {key: json.loads(value) for key, (value,) in asked.items()}
+
+
+def test_the_pages_begin_with_the_newest_sweep_side_by_side(uri: str, night: Path) -> None:
+    older = night.with_name("evening")
+    write_plan(older, [0.3, 0.6])
+    for number in (0, 1):
+        done(uri, older, number, finished())
+    runs = [done(uri, night, number, finished()) for number in (0, 1)]
+
+    address = first_page(uri, 5077)
+
+    experiment = client(uri).get_experiment_by_name("trials").experiment_id
+    assert address.startswith("http://127.0.0.1:5077/#/compare-runs?")
+    assert shown_in(address) == {"runs": runs, "experiments": [experiment]}
+
+
+def test_a_sweep_with_less_than_two_results_is_not_compared(uri: str, night: Path) -> None:
+    done(uri, night, 0, finished())
+    done(uri, night, 1, failed())
+
+    experiment = client(uri).get_experiment_by_name("trials").experiment_id
+    assert first_page(uri, 5000) == f"http://127.0.0.1:5000/#/experiments/{experiment}/runs"
+
+
+def test_the_pages_of_nothing_begin_at_home(uri: str) -> None:
+    assert first_page(uri, 5000) == "http://127.0.0.1:5000/#/"

@@ -161,6 +161,7 @@ def test_mlflows_pages_end_with_all_their_processes_and_free_the_port(
         code = pages.wait(ENDS_WITHIN)
 
     assert code == 130
+    assert f"Open     http://127.0.0.1:{port}/#/" in (tmp_path / "server.log").read_text()
     assert len(below) > 1
     assert [process.cmdline() for process in below if process.is_running()] == []
     socket.create_server(("127.0.0.1", port)).close()

@@ -218,9 +218,10 @@ def ui(
     uri: Annotated[str, typer.Option(help="Where the runs are tracked.")] = TRACKED,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
-    """Open MLflow's pages on 127.0.0.1."""
-    from secateur.adapters.tracking import serve
+    """Open MLflow's pages on 127.0.0.1; the address that is printed sets the runs of the newest sweep side by side."""
+    from secateur.adapters.tracking import first_page, serve
 
+    typer.echo(f"Open     {first_page(uri, port)}")
     raise typer.Exit(serve(uri, port))
 
 

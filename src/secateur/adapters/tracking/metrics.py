@@ -85,7 +85,9 @@ def header_tags(header: Mapping[str, Any], run_dir: Path) -> dict[str, str]:
     many = header["id"].rpartition("/")[0]
     studies = [word.partition("=")[2] for word in shlex.split(header["command"]) if STUDY.match(word)]
     groups = ({kind: many} if many else {}) | ({"study": studies[-1]} if studies else {})
-    return {"command": header["command"], **header["versions"], **groups}
+    source = {"mlflow.source.name": "secateur", "mlflow.source.type": "LOCAL"}
+    commit = {"mlflow.source.git.commit": header["git"]} if header["git"] else {}
+    return {"command": header["command"], **header["versions"], **groups, **source, **commit}
 
 
 def summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:
