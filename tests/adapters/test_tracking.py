@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -125,6 +126,52 @@ def test_the_files_lie_beside_the_database(uri: str, live: tuple[Path, str]) -> 
     folder = Path(artifacts.removeprefix("file://"))
     assert folder.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent)
     assert {path.name for path in folder.iterdir()} == {"report.json", "report.html", "records.jsonl"}
+
+
+def test_the_data_set_is_an_input_of_the_run_a_split_each(uri: str, live: tuple[Path, str]) -> None:
+    inputs = client(uri).get_run(live[1]).inputs.dataset_inputs
+
+    told = {entry.tags[0].value: entry.dataset for entry in inputs}
+    assert {context: data.name for context, data in told.items()} == {
+        "training": "coco-subset/train", "validation": "coco-subset/val",
+    }  # fmt: skip
+    assert json.loads(told["validation"].profile) == {"num_rows": 202, "sha256": "cd" * 32}
+    assert {data.digest for data in told.values()} == {"cd" * 8}
+
+
+def test_the_runs_data_set_is_told_as_real_runs_know_it(uri: str, tmp_path: Path) -> None:
+    known = {"data": "ef" * 32, "names": ["cat"], "train_images": 30, "val_images": 10}
+    spec = {**finished().spec, "dataset": {"name": "yolo_folder", "root": "/data/cats"}}
+    write_folder(tmp_path / "demo", replace(finished(), dataset=known, spec=spec))
+
+    inputs = client(uri).get_run(replay(tmp_path / "demo", uri, "trials")).inputs.dataset_inputs
+
+    train = next(entry.dataset for entry in inputs if entry.tags[0].value == "training")
+    assert (train.name, train.source) == ("yolo_folder/train", '{"uri": "/data/cats"}')
+    assert json.loads(train.profile)["num_rows"] == 30
+
+
+def models_of(uri: str, run_id: str) -> list[Any]:
+    experiment = client(uri).get_experiment_by_name("trials").experiment_id
+    return list(client(uri).search_logged_models([experiment], f"source_run_id = '{run_id}'"))
+
+
+def test_what_would_ship_is_a_model_of_the_run_with_its_facts_and_figures(uri: str, live: tuple[Path, str]) -> None:
+    (model,) = models_of(uri, live[1])
+
+    assert model.name == "pruned-int8_static"
+    assert model.params["sha256"] == "ab" * 32
+    assert model.params["quantization"] == "int8_static"
+    assert {metric.key: metric.value for metric in model.metrics}["final/speedup"] == 2.73
+    assert [found.model_id for found in client(uri).get_run(live[1]).outputs.model_outputs] == [model.model_id]
+
+
+def test_a_model_goes_to_the_bin_with_its_run(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", finished())
+    before = replay(tmp_path / "demo", uri, "trials")
+    after = replay(tmp_path / "demo", uri, "trials")
+
+    assert (len(models_of(uri, before)), len(models_of(uri, after))) == (0, 1)
 
 
 def test_replay_logs_the_same_as_the_live_sink_and_takes_its_place(uri: str, tmp_path: Path) -> None:

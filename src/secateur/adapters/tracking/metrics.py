@@ -102,13 +102,15 @@ def summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:
 
 
 def data_set(summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Its name, the sha256 of its pictures and labels, and how many pictures each split has; None where the run did
-    not come to know it."""
-    told = summary["dataset"]
+    """Its name, where it comes from, the sha256 of its pictures and labels, and how many pictures each split has; None
+    where the run did not come to know it."""
+    told, spec = summary["dataset"], summary["run"]["spec"].get("dataset") or {}
     if not told:
         return None
+    name = told.get("name") or spec.get("name") or "dataset"
     return {
-        "name": told.get("name") or (summary["run"]["spec"].get("dataset") or {}).get("name") or "dataset",
+        "name": name,
+        "source": str(spec.get("root") or name),
         "digest": told.get("digest") or told["data"],
         "train": told.get("train_images", told.get("train")),
         "val": told.get("val_images", told.get("val")),

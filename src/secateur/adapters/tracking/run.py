@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from secateur.adapters.tracking.connection import connect, experiment_of, librar
 from secateur.adapters.tracking.metrics import (
     accuracy_metrics,
     candidate_metrics,
+    data_set,
     device_metrics,
     header_tags,
     ladder,
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 
 FILES = ("report.json", "report.html", "records.jsonl", "config")
 """What of a run's folder goes along; the models stay where they are."""
+
+FACTS = ("file", "sha256", "size_bytes", "params", "macs", "runtime", "quantization")
+"""What is told of the file that would ship, besides what was measured of it."""
+
+SHIPPED = "shipped"
 
 _BATCH = 100  # the most params or tags that MLflow takes at once
 
@@ -85,8 +92,34 @@ class Run:
         for candidate in summary["candidates"]:
             self._log_metrics(candidate_metrics(f"candidate/{candidate['name']}", candidate), 0, self._moment(at))
             if candidate["name"] == summary["selected"]:
-                self._log_metrics(candidate_metrics("final", candidate), 0, self._moment(at))
+                model_id = self._log_shipped(candidate)
+                self._log_metrics(candidate_metrics("final", candidate), 0, self._moment(at), model_id)
+        if found := data_set(summary):
+            self._log_data(found)
         self.log_tags(summary_tags(summary))
+
+    def _log_shipped(self, candidate: Mapping[str, Any]) -> str:
+        """The facts of what would ship, as one of MLflow's models, of which the file stays where it is; its id."""
+        facts = {name: str(candidate[name]) for name in FACTS}
+        model = self._client.create_logged_model(
+            self._experiment_id, candidate["name"], self.id, {"kind": SHIPPED}, facts, model_type="onnx"
+        )
+        self._client.finalize_logged_model(model.model_id, "READY")
+        self._client.log_outputs(self.id, [library().entities.LoggedModelOutput(model.model_id, 0)])
+        made: str = model.model_id
+        return made
+
+    def _log_data(self, found: Mapping[str, Any]) -> None:
+        """A data set a split, since MLflow takes those of one name and digest for the same."""
+        entities = library().entities
+        for split, context in (("train", "training"), ("val", "validation")):
+            about = {"num_rows": found[split], "sha256": found["digest"]}
+            source = json.dumps({"uri": found["source"]})
+            data = entities.Dataset(
+                f"{found['name']}/{split}", found["digest"][:16], "local", source, profile=json.dumps(about)
+            )
+            named = [entities.InputTag("mlflow.data.context", context)]
+            self._client.log_inputs(self.id, [entities.DatasetInput(data, named)])
 
     def attach(self, run_dir: Path) -> None:
         for path in (run_dir / name for name in FILES):
@@ -117,18 +150,27 @@ class Run:
         """Moves what else MLflow has of this folder to its bin, from where it can be restored."""
         for run in runs_with(self._client, self._experiment_id, "run_dir", _folder(run_dir)):
             if run.info.run_id != self.id and run.data.tags["run_dir"] == _folder(run_dir):
-                self._client.delete_run(run.info.run_id)
+                self._delete(run.info.run_id)
 
     def throw_away(self) -> None:
-        self._client.delete_run(self.id)
+        self._delete(self.id)
+
+    def _delete(self, run_id: str) -> None:
+        """With what it would ship; what of it was registered stays."""
+        theirs = f"source_run_id = '{run_id}' AND tags.kind = '{SHIPPED}'"
+        for model in self._client.search_logged_models([self._experiment_id], theirs):
+            self._client.delete_logged_model(model.model_id)
+        self._client.delete_run(run_id)
 
     def _moment(self, at: int) -> int:
         self._latest = max(self._latest, at)
         return self._latest
 
-    def _log_metrics(self, values: Mapping[str, float | None], step: int, at: int) -> None:
+    def _log_metrics(self, values: Mapping[str, float | None], step: int, at: int, model_id: str | None = None) -> None:
         measured = {name: float(value) for name, value in values.items() if value is not None}
-        metrics = [library().entities.Metric(name, value, at, step) for name, value in measured.items()]
+        metrics = [
+            library().entities.Metric(name, value, at, step, model_id=model_id) for name, value in measured.items()
+        ]
         self._client.log_batch(self.id, metrics=metrics)
 
 
