@@ -91,8 +91,9 @@ def history(uri: str, run_id: str, metric: str) -> list[tuple[int, float]]:
 
 
 def everything(uri: str, run_id: str) -> dict[str, Any]:
+    """But for what the machine did meanwhile, which live runs of more than seconds tell."""
     data = client(uri).get_run(run_id).data
-    metrics = {name: history(uri, run_id, name) for name in data.metrics}
+    metrics = {name: history(uri, run_id, name) for name in data.metrics if not name.startswith("system/")}
     return {"params": data.params, "tags": data.tags, "metrics": metrics}
 
 

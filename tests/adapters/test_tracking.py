@@ -2,12 +2,14 @@ import itertools
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from secateur.adapters.tracking import replay, replay_device
@@ -172,6 +174,26 @@ def test_a_model_goes_to_the_bin_with_its_run(uri: str, tmp_path: Path) -> None:
     after = replay(tmp_path / "demo", uri, "trials")
 
     assert (len(models_of(uri, before)), len(models_of(uri, after))) == (0, 1)
+
+
+def test_a_live_run_tells_what_the_machine_did_without_a_thread(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secateur.adapters.tracking.usage.EVERY", 0.0)
+    threads = set(threading.enumerate())
+
+    run_id = log_live(uri, tmp_path, finished())
+
+    looks = history(uri, run_id, "system/cpu_utilization_percentage")
+    assert [step for step, _ in looks] == [0, 1, 2, 3, 4]  # two epochs, three stages
+    assert all(0 <= value <= 100 for _, value in looks)
+    used = client(uri).get_run(run_id).data.metrics["system/system_memory_usage_megabytes"]
+    assert 0 < used < psutil.virtual_memory().total / 1e6
+    assert set(threading.enumerate()) <= threads
+
+
+def test_a_run_of_seconds_tells_nothing_of_the_machine(uri: str, live: tuple[Path, str]) -> None:
+    assert not [name for name in client(uri).get_run(live[1]).data.metrics if name.startswith("system/")]
 
 
 def test_replay_logs_the_same_as_the_live_sink_and_takes_its_place(uri: str, tmp_path: Path) -> None:

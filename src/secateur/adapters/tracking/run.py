@@ -52,6 +52,7 @@ class Run:
         self._client = client
         self._experiment_id = experiment_id
         self._latest = start
+        self._looks = 0
         self._rungs: set[int] = set()
         self._epochs: dict[tuple[str, int], Any] = {}
 
@@ -78,6 +79,11 @@ class Run:
             told[f"{group}/learning_rate"] = epoch["learning_rate"]
             self._log_metrics(told, epoch["epoch"], self._moment(at))
             self._epochs[group, epoch["epoch"]] = epoch["losses"]
+
+    def log_usage(self, values: Mapping[str, float], at: int) -> None:
+        """The step is the number of the look."""
+        self._log_metrics(values, self._looks, self._moment(at))
+        self._looks += 1
 
     def log_rung(self, rung: Mapping[str, Any], at: int) -> None:
         if rung["rung"] not in self._rungs:
