@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from secateur.results import Epoch, RunHeader, RunReport, StageRecord
 from tests.example_report import finished
 
 ROOT = Path(__file__).parents[1]
+
+RUNS = "tags.run_dir LIKE '%'"
+"""MLflow's filter for runs that are no sweep's parent."""
 
 
 def records(epochs: int = 2) -> list[StageRecord]:
@@ -42,6 +45,20 @@ def write_folder(run_dir: Path, report: RunReport, epochs: int = 2) -> None:
     (run_dir / "report.json").write_text(json.dumps(report_dict(report, run_dir)))
     (run_dir / "report.html").write_text("<p>")
     (run_dir / "records.jsonl").write_text("".join(json.dumps(asdict(record)) + "\n" for record in records(epochs)))
+
+
+def write_plan(folder: Path, targets: Sequence[float]) -> None:
+    """What was asked in a sweep's folder: a job a target."""
+    jobs = [["name=demo", f"schedule.target={target}"] for target in targets]
+    overrides = ["name=demo", f"schedule.target={','.join(map(str, targets))}"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.json").write_text(json.dumps({"overrides": overrides, "jobs": jobs, "format": 1}))
+
+
+def of_job(folder: Path, number: int, report: RunReport) -> RunReport:
+    """The report of a job of that sweep."""
+    (target,) = json.loads((folder / "sweep.json").read_text())["jobs"][number][1:]
+    return replace(report, id=f"{folder.name}/{number}", command=f"secateur run name=demo {target}")
 
 
 def open_sink(uri: str, run_dir: Path, report: RunReport) -> MlflowSink:
@@ -74,9 +91,17 @@ def history(uri: str, run_id: str, metric: str) -> list[tuple[int, float]]:
 
 
 def everything(uri: str, run_id: str) -> dict[str, Any]:
+    """But for what the machine did meanwhile, which live runs of more than seconds tell."""
     data = client(uri).get_run(run_id).data
-    metrics = {name: history(uri, run_id, name) for name in data.metrics}
+    metrics = {name: history(uri, run_id, name) for name in data.metrics if not name.startswith("system/")}
     return {"params": data.params, "tags": data.tags, "metrics": metrics}
+
+
+def parents(uri: str) -> list[Any]:
+    """The runs that stand for sweeps, in whatever experiment."""
+    known = client(uri)
+    told = known.search_runs([found.experiment_id for found in known.search_experiments()])
+    return [run for run in told if "run_dir" not in run.data.tags]
 
 
 # ---- many at once --------------------------------------------------------------------------------
@@ -96,7 +121,8 @@ def start_cold(uri: str, folder: Path, jobs: int, epochs: int = 2) -> str:
 
 
 def _start(uri: str, folder: Path, jobs: int, epochs: int) -> None:
-    """Forked, as importing mlflow that often takes long."""
+    """The jobs of one sweep; forked, as importing mlflow that often takes long."""
+    write_plan(folder, [round(0.1 + job / 1000, 3) for job in range(jobs)])
     forks = multiprocessing.get_context("fork")
     gate = forks.Barrier(jobs)
     started = [forks.Process(target=_one, args=(gate, uri, folder / str(job), epochs)) for job in range(jobs)]
@@ -108,17 +134,18 @@ def _start(uri: str, folder: Path, jobs: int, epochs: int) -> None:
 
 
 def _one(gate: Barrier, uri: str, run_dir: Path, epochs: int) -> None:
-    write_folder(run_dir, finished(), epochs)
+    report = of_job(run_dir.parent, int(run_dir.name), finished())
+    write_folder(run_dir, report, epochs)
     gate.wait()
     prepare(uri)
-    log_live(uri, run_dir, finished(), epochs)
+    log_live(uri, run_dir, report, epochs)
 
 
 def lost(uri: str, folders: Iterable[Path]) -> int:
     """How many values of these runs are in no FINISHED run of theirs; each is compared with what a replay tells."""
     known = client(uri)
     experiments = [found.experiment_id for found in known.search_experiments()]
-    finished = known.search_runs(experiments, "attributes.status = 'FINISHED'")
+    finished = known.search_runs(experiments, f"attributes.status = 'FINISHED' AND {RUNS}")
     told = {run.data.tags["run_dir"]: _points(uri, run.info.run_id) for run in finished}
     return sum(len(_replayed(uri, folder) - told.get(folder.as_posix(), set())) for folder in folders)
 

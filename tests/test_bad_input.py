@@ -572,6 +572,7 @@ COMPARED = [
     (["--budget", "speedup>1.5"], "--budget: cannot read 'speedup>1.5'; *with <= or >=*"),
     (["--budget", "mask_dro<=1"], "--budget: no measure 'mask_dro'; did you mean 'mask_drop'?"),
     (["--format", "xml"], "--format must be table, markdown, csv, json, got 'xml'"),
+    (["--register"], "--register needs a --budget, which says what is wanted: *"),
     (["nowhere"], "no folder nowhere; all runs that there are: secateur compare outputs"),
     (["--filter", "params.imgsz = '64'"], "--filter is for the runs that MLflow has: add --mlflow; *"),
     ([".", "--mlflow"], ". and --mlflow: give one of them; *"),

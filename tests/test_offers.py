@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from secateur.comparisons import Group, Run, compared
+from secateur.comparisons import Comparison, Group, Run, compared
 from secateur.errors import SpecError
-from secateur.offers import MEASURES, Nothing, Offer, best, parse
+from secateur.offers import MEASURES, Nothing, Offer, best, champion, parse
 from secateur.reporting.summary import report_dict
 from secateur.results import BASELINE, RunReport
 from tests.example_report import detector, finished
@@ -118,3 +118,29 @@ def test_a_group_without_the_unpruned_has_nothing_to_be_compared_with() -> None:
 
     with pytest.raises(SpecError, match="no unpruned FP32 was timed on"):
         best(group(alone), parse("speedup>=1"))
+
+
+# ---- the champion -----------------------------------------------------------------------------------
+
+
+def champion_within(budget: str, *reports: RunReport) -> str:
+    groups = tuple(group(report) for report in reports or [finished()])
+    found = Comparison(groups, {})
+    return champion(found, {number: best(each, parse(budget)) for number, each in enumerate(groups)}).file
+
+
+def test_the_champion_is_what_the_budget_offers() -> None:
+    assert champion_within("speedup>=2") == "pruned-int8_static"
+
+
+def test_what_another_beats_in_both_is_no_champion() -> None:
+    # by hand: pruned-fp32 has 0.325 at 1.54×, baseline-int8_static has 0.339 at 1.64× and too many MACs for the budget
+    with pytest.raises(SpecError, match="pruned-fp32 of .* is no champion: baseline-int8_static of .* as accurate and"):
+        champion_within("macs_g<=4")
+
+
+def test_there_is_no_one_champion_of_two_groups() -> None:
+    elsewhere = replace(finished(), dataset={"data": "ef" * 32})
+
+    with pytest.raises(SpecError, match="one champion cannot be of 2 groups"):
+        champion_within("speedup>=2", finished(), elsewhere)

@@ -130,12 +130,12 @@ class Comparison:
 
 
 def runs_in(places: Iterable[Path]) -> list[Run]:
-    """Those whose report.json lies at or below these folders, oldest first; one that is damaged says so.
+    """Those whose report.json lies at or below these folders; one that is damaged says so.
 
     Raises SpecError where there is none, ExportError where a device's report is damaged.
     """
     places = list(places)
-    reports = sorted({report for place in places for report in _reports(place)}, key=lambda p: (p.stat().st_mtime, p))
+    reports = {report for place in places for report in _reports(place)}
     if not reports:
         raise SpecError(f"no finished run below {', '.join(map(str, places))}; do one: secateur run +study=quickstart")
     return [read_run(path.parent) for path in reports]
@@ -178,6 +178,7 @@ def compared(runs: Sequence[Run], every: bool = False) -> Comparison:
     A file that stands in several runs is told once, with that of its speed-ups that is the median; but for what they
     ship, where not `every` file is asked for.
     """
+    runs = sorted(runs, key=lambda run: run.place)  # as their names begin with the time
     finished = [run for run in runs if run.report["selected"] and run.report["device"]]
     asked = dict(zip((run.place for run in finished), _asked(finished), strict=True))
     seen = [each for run in finished for each in _everywhere(run)]

@@ -7,11 +7,11 @@ those first whose intervals lie inside as a whole, so that somebody else who mea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from secateur.comparisons import Entry, Group
+from secateur.comparisons import Comparison, Entry, Group
 from secateur.errors import SpecError
 from secateur.results import Change
 
@@ -162,6 +162,21 @@ def best(group: Group, budget: Sequence[Term]) -> Offer | Nothing:
         " with the whole of their 95 % intervals" if sure else ""
     )
     return Offer(chosen, doubts[id(chosen)], tuple((entry, lacks[id(entry)]) for entry in better), why)
+
+
+def champion(found: Comparison, best: Mapping[int, Offer | Nothing]) -> Entry:
+    """The one that is offered, which no other beats in both mAP and time; raises SpecError where there is no such."""
+    offered = {number: offer.entry for number, offer in best.items() if isinstance(offer, Offer)}
+    if len(found.groups) != 1 or not offered:
+        raise SpecError(f"one champion cannot be of {len(found.groups)} groups that are not compared; name fewer runs")
+    (entry,), group = offered.values(), found.groups[0]
+    if entry not in group.front:
+        better = next(e for e in group.front if e.accuracy >= entry.accuracy and e.latency_ms <= entry.latency_ms)
+        raise SpecError(
+            f"{entry.file} of {entry.run} is no champion: {better.file} of {better.run} is as accurate and faster; "
+            "widen the budget"
+        )
+    return entry
 
 
 def _rank(entry: Entry, costs: bool) -> tuple[float, float]:

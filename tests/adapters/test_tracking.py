@@ -2,11 +2,14 @@ import itertools
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from secateur.adapters.tracking import replay, replay_device
@@ -21,6 +24,7 @@ from tests.example_tracking import (
     log_live,
     lost,
     open_sink,
+    parents,
     records,
     start_cold,
     write_folder,
@@ -124,6 +128,72 @@ def test_the_files_lie_beside_the_database(uri: str, live: tuple[Path, str]) -> 
     folder = Path(artifacts.removeprefix("file://"))
     assert folder.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent)
     assert {path.name for path in folder.iterdir()} == {"report.json", "report.html", "records.jsonl"}
+
+
+def test_the_data_set_is_an_input_of_the_run_a_split_each(uri: str, live: tuple[Path, str]) -> None:
+    inputs = client(uri).get_run(live[1]).inputs.dataset_inputs
+
+    told = {entry.tags[0].value: entry.dataset for entry in inputs}
+    assert {context: data.name for context, data in told.items()} == {
+        "training": "coco-subset/train", "validation": "coco-subset/val",
+    }  # fmt: skip
+    assert json.loads(told["validation"].profile) == {"num_rows": 202, "sha256": "cd" * 32}
+    assert {data.digest for data in told.values()} == {"cd" * 8}
+
+
+def test_the_runs_data_set_is_told_as_real_runs_know_it(uri: str, tmp_path: Path) -> None:
+    known = {"data": "ef" * 32, "names": ["cat"], "train_images": 30, "val_images": 10}
+    spec = {**finished().spec, "dataset": {"name": "yolo_folder", "root": "/data/cats"}}
+    write_folder(tmp_path / "demo", replace(finished(), dataset=known, spec=spec))
+
+    inputs = client(uri).get_run(replay(tmp_path / "demo", uri, "trials")).inputs.dataset_inputs
+
+    train = next(entry.dataset for entry in inputs if entry.tags[0].value == "training")
+    assert (train.name, train.source) == ("yolo_folder/train", '{"uri": "/data/cats"}')
+    assert json.loads(train.profile)["num_rows"] == 30
+
+
+def models_of(uri: str, run_id: str) -> list[Any]:
+    experiment = client(uri).get_experiment_by_name("trials").experiment_id
+    return list(client(uri).search_logged_models([experiment], f"source_run_id = '{run_id}'"))
+
+
+def test_what_would_ship_is_a_model_of_the_run_with_its_facts_and_figures(uri: str, live: tuple[Path, str]) -> None:
+    (model,) = models_of(uri, live[1])
+
+    assert model.name == "pruned-int8_static"
+    assert model.params["sha256"] == "ab" * 32
+    assert model.params["quantization"] == "int8_static"
+    assert {metric.key: metric.value for metric in model.metrics}["final/speedup"] == 2.73
+    assert [found.model_id for found in client(uri).get_run(live[1]).outputs.model_outputs] == [model.model_id]
+
+
+def test_a_model_goes_to_the_bin_with_its_run(uri: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "demo", finished())
+    before = replay(tmp_path / "demo", uri, "trials")
+    after = replay(tmp_path / "demo", uri, "trials")
+
+    assert (len(models_of(uri, before)), len(models_of(uri, after))) == (0, 1)
+
+
+def test_a_live_run_tells_what_the_machine_did_without_a_thread(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secateur.adapters.tracking.usage.EVERY", 0.0)
+    threads = set(threading.enumerate())
+
+    run_id = log_live(uri, tmp_path, finished())
+
+    looks = history(uri, run_id, "system/cpu_utilization_percentage")
+    assert [step for step, _ in looks] == [0, 1, 2, 3, 4]  # two epochs, three stages
+    assert all(0 <= value <= 100 for _, value in looks)
+    used = client(uri).get_run(run_id).data.metrics["system/system_memory_usage_megabytes"]
+    assert 0 < used < psutil.virtual_memory().total / 1e6
+    assert set(threading.enumerate()) <= threads
+
+
+def test_a_run_of_seconds_tells_nothing_of_the_machine(uri: str, live: tuple[Path, str]) -> None:
+    assert not [name for name in client(uri).get_run(live[1]).data.metrics if name.startswith("system/")]
 
 
 def test_replay_logs_the_same_as_the_live_sink_and_takes_its_place(uri: str, tmp_path: Path) -> None:
@@ -375,6 +445,7 @@ def test_processes_that_start_cold_at_once_lose_nothing(tmp_path: Path) -> None:
 
     assert said == ""
     assert lost(uri, [tmp_path / str(job) for job in range(16)]) == 0
+    assert [run.info.status for run in parents(uri)] == ["FINISHED", "FINISHED"]  # live, and of what was replayed
 
 
 # ---- what devices found out ----------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tests.example_tracking import (
     log_live,
     lost,
     open_sink,
+    parents,
     records,
     start_cold,
     write_folder,
@@ -45,6 +46,7 @@ def test_processes_that_start_cold_at_once_against_a_server_on_postgresql_lose_n
 
     assert said == ""
     assert lost(on_postgres, [tmp_path / str(job) for job in range(16)]) == 0
+    assert [run.info.status for run in parents(on_postgres)] == ["FINISHED", "FINISHED"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def test_mlflows_pages_end_with_all_their_processes_and_free_the_port(
         code = pages.wait(ENDS_WITHIN)
 
     assert code == 130
+    assert f"Open     http://127.0.0.1:{port}/#/" in (tmp_path / "server.log").read_text()
     assert len(below) > 1
     assert [process.cmdline() for process in below if process.is_running()] == []
     socket.create_server(("127.0.0.1", port)).close()

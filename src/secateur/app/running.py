@@ -198,6 +198,15 @@ def _tracking(order: Order, header: RunHeader, folder: Path) -> list[Sink]:
     return [tracking.MlflowSink(settings["uri"], settings["experiment"], header, folder)]
 
 
+def tell_tracking_it_is_over(folder: Path, plain: dict[str, Any]) -> None:
+    """Of a sweep or a search."""
+    settings = plain["tracking"]
+    if settings["name"] != "none":
+        from secateur.adapters import tracking
+
+        tracking.settle_group(folder, settings["uri"], settings["experiment"])
+
+
 def header_of(spec: RunSpec, order: Order, folder: Path) -> RunHeader:
     return RunHeader(
         id=folder.name if folder.parent.name == "runs" else f"{folder.parent.name}/{folder.name}",

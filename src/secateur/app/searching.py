@@ -17,6 +17,7 @@ from secateur.adapters.search import Trials
 from secateur.app import worker
 from secateur.app.checking import SETTINGS, check_places, make_outputs, to_spec
 from secateur.app.composing import composed, in_one_line, keys_given, settings_of_search
+from secateur.app.running import tell_tracking_it_is_over
 from secateur.edge.fingerprint import fingerprint
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import EXIT_CODE, done_side_by_side
@@ -56,6 +57,7 @@ def main(arguments: list[str], trials: int, workers: int) -> int:
     finally:
         tally = told.tally()
         _tell(folder, tally, spaces.size(search.axes))
+        tell_tracking_it_is_over(folder, plain)
     if any(codes):
         if EXIT_CODE in codes:
             raise KeyboardInterrupt

@@ -17,6 +17,7 @@ from secateur import sweeps
 from secateur.app.checking import check_places, make_outputs, to_spec
 from secateur.app.composing import Planned, as_command, in_one_line, planned, shipped
 from secateur.app.launching import BASIC, CONSOLE, run_job
+from secateur.app.running import tell_tracking_it_is_over
 from secateur.comparisons import compared, runs_in
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import heeded
@@ -59,6 +60,7 @@ def main(arguments: list[str]) -> int:
             hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(run_job)()
     finally:
         _tell(sweep, folder)
+        tell_tracking_it_is_over(folder, plan.configs[0])
     return 0 if all(job.state == "finished" for job in sweeps.jobs_of(sweep, folder)) else 2
 
 

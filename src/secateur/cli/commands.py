@@ -16,6 +16,7 @@ from secateur.errors import SpecError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from secateur.comparisons import Entry
     from secateur.edge.coco import JsonArray
 
 OUTPUTS = Path("outputs")
@@ -79,6 +80,9 @@ def compare(
     where: Annotated[
         str, typer.Option("--filter", help="Of those: in MLflow's own syntax, params.imgsz = '640'.")
     ] = "",
+    register: Annotated[
+        bool, typer.Option("--register", help="Put what the budget offers into MLflow's model registry, as champion.")
+    ] = False,
     uri: Annotated[str, typer.Option(help="Where the runs are tracked.")] = TRACKED,
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "secateur",
 ) -> None:
@@ -93,6 +97,10 @@ def compare(
         raise SpecError("--filter is for the runs that MLflow has: add --mlflow; of folders, name those that are meant")
     if folders and from_mlflow:
         raise SpecError(f"{folders[0]} and --mlflow: give one of them; --filter says which of MLflow's runs are meant")
+    if register and not terms:
+        raise SpecError(
+            '--register needs a --budget, which says what is wanted: --budget "speedup>=1.5, mask_drop<=0.02"'
+        )
     if from_mlflow:
         from secateur.adapters import tracking
 
@@ -109,6 +117,18 @@ def compare(
         sys.stdout.write(pages.FORMATS[output](found, best))
     if best is not None and not any(isinstance(each, offers.Offer) for each in best.values()):
         raise typer.Exit(2)
+    if best and register:
+        _register(offers.champion(found, best), uri, experiment)
+
+
+def _register(champion: Entry, uri: str, experiment: str) -> None:
+    from secateur.adapters import tracking
+
+    done = tracking.register(Path(champion.place), champion.file, uri, experiment)
+    typer.echo(
+        f"{'Registered' if done.is_new else 'Registered before:'} {done.name} version {done.version}, champion",
+        err=True,
+    )
 
 
 @app.command()
@@ -251,9 +271,10 @@ def ui(
     uri: Annotated[str, typer.Option(help="Where the runs are tracked.")] = TRACKED,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
-    """Open MLflow's pages on 127.0.0.1."""
-    from secateur.adapters.tracking import serve
+    """Open MLflow's pages on 127.0.0.1; the address that is printed sets the runs of the newest sweep side by side."""
+    from secateur.adapters.tracking import first_page, serve
 
+    typer.echo(f"Open     {first_page(uri, port)}")
     raise typer.Exit(serve(uri, port))
 
 

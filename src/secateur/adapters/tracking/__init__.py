@@ -1,8 +1,21 @@
 """THE door to mlflow: a view of the records, which stay the truth and can be replayed into it."""
 
-from secateur.adapters.tracking.connection import prepare, serve
+from secateur.adapters.tracking.connection import prepare
+from secateur.adapters.tracking.pages import first_page, serve
 from secateur.adapters.tracking.reading import runs_in
-from secateur.adapters.tracking.replaying import replay, replay_device
+from secateur.adapters.tracking.registering import Registered, register
+from secateur.adapters.tracking.replaying import replay, replay_device, settle_group
 from secateur.adapters.tracking.sink import MlflowSink
 
-__all__ = ["MlflowSink", "prepare", "replay", "replay_device", "runs_in", "serve"]
+__all__ = [
+    "MlflowSink",
+    "Registered",
+    "first_page",
+    "prepare",
+    "register",
+    "replay",
+    "replay_device",
+    "runs_in",
+    "serve",
+    "settle_group",
+]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from secateur.errors import TrackingError
-from secateur.interrupts import served_by
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,23 +23,14 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 """With MLflow's own, a server that is gone holds each request up for minutes: about 1 s with these where nothing
 listens, 1 min where nothing answers."""
 
-PAGES_ONLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""MLflow's own jobs, of which there are none here, take eight more processes."""
+MODELS = {"mlflow.experimentKind": "custom_model_development"}
+"""What makes the pages those of training runs, not of chats."""
 
 
 def prepare(uri: str) -> None:
     """Creates and migrates a SQLite database; safe when many processes start at once against none."""
     with told_in_one_line(uri):
         connect(uri).search_experiments(max_results=1)
-
-
-def serve(uri: str, port: int) -> int:
-    """MLflow's own pages on 127.0.0.1, until they are stopped, with all their processes; the exit code."""
-    if not _takes_a_server(uri):  # of other databases the server is the only one that opens them
-        prepare(uri)
-    options = {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
-    command = [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
-    return served_by(command, PAGES_ONLY | os.environ)
 
 
 def experiment_of(client: MlflowClient, uri: str, name: str) -> str:
@@ -57,7 +46,7 @@ def _found(client: MlflowClient, name: str) -> str | None:
 
 def _made(client: MlflowClient, uri: str, name: str) -> str:
     try:
-        made: str = client.create_experiment(name, artifact_location=_artifacts(uri))
+        made: str = client.create_experiment(name, _artifacts(uri), MODELS)
     except library().exceptions.MlflowException:
         if found := _found(client, name):  # by another client of the same server, a moment ago
             return found
@@ -68,7 +57,7 @@ def _made(client: MlflowClient, uri: str, name: str) -> str:
 def connect(uri: str) -> MlflowClient:
     """The client alone: it knows no active run, no global tracking uri and no `MLFLOW_RUN_ID`."""
     mlflow = library()
-    if _takes_a_server(uri):
+    if takes_a_server(uri):
         raise TrackingError(
             f"tracking.uri {shown(uri)} is a database, which jobs that open it at once break: start a server on it "
             "(mlflow server --backend-store-uri …) and give its address, http://host:port"
@@ -114,7 +103,7 @@ def alone(uri: str) -> AbstractContextManager[Any]:
     return FileLock(f"{database}.lock", is_singleton=True)
 
 
-def _takes_a_server(uri: str) -> bool:
+def takes_a_server(uri: str) -> bool:
     """A database other than SQLite: MLflow's migrations of it break each other, and it has no folder for files."""
     return re.match(r"(postgresql|mysql|mssql)\b", uri) is not None
 

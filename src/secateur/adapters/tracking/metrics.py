@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from secateur.adapters.tracking.parents import STUDY
 from secateur.manifest import OnDevice
 from secateur.records import SEARCHES
-from secateur.reporting.summary import Setting, flatten
-
-_STUDY = re.compile(r"\+{0,2}study=.")
+from secateur.reporting.summary import Setting, flatten, typed
 
 
 def ladder(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -85,9 +83,11 @@ def header_tags(header: Mapping[str, Any], run_dir: Path) -> dict[str, str]:
     """What runs can be told apart by from their start."""
     kind = "search" if run_dir.absolute().parent.parent.name == SEARCHES else "sweep"
     many = header["id"].rpartition("/")[0]
-    studies = [word.partition("=")[2] for word in shlex.split(header["command"]) if _STUDY.match(word)]
+    studies = [word.partition("=")[2] for word in shlex.split(header["command"]) if STUDY.match(word)]
     groups = ({kind: many} if many else {}) | ({"study": studies[-1]} if studies else {})
-    return {"command": header["command"], **header["versions"], **groups}
+    source = {"mlflow.source.name": "secateur", "mlflow.source.type": "LOCAL"}
+    commit = {"mlflow.source.git.commit": header["git"]} if header["git"] else {}
+    return {"command": header["command"], **header["versions"], **groups, **source, **commit}
 
 
 def summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:
@@ -99,3 +99,24 @@ def summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:
     nested = {"versions": run["versions"], "dataset": summary["dataset"] or {}, "device": summary["device"] or {}}
     tags = told | flatten(nested) | {"mlflow.note.content": summary["headline"]}
     return {name: value for name, value in tags.items() if value is not None}
+
+
+def data_set(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Its name, where it comes from, the sha256 of its pictures and labels, and how many pictures each split has; None
+    where the run did not come to know it."""
+    told, spec = summary["dataset"], summary["run"]["spec"].get("dataset") or {}
+    if not told:
+        return None
+    name = told.get("name") or spec.get("name") or "dataset"
+    return {
+        "name": name,
+        "source": str(spec.get("root") or name),
+        "digest": told.get("digest") or told["data"],
+        "train": told.get("train_images", told.get("train")),
+        "val": told.get("val_images", told.get("val")),
+    }
+
+
+def plain_tags(values: Mapping[str, Any]) -> dict[str, str]:
+    """Those that are known, as one would type them."""
+    return {name: typed(value) for name, value in values.items() if value is not None}

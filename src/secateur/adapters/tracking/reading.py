@@ -21,7 +21,7 @@ PAGE = 1000
 
 
 def runs_in(uri: str, experiment: str, where: str = "") -> list[Run]:
-    """The ended runs of an experiment that MLflow's filter lets through, oldest first; raises TrackingError where
+    """The ended runs of an experiment that MLflow's filter lets through; raises TrackingError where
     there is none, or the filter cannot be read."""
     if not is_there(uri):
         raise TrackingError(f"there is no database at {shown(uri)}; say where the runs are tracked with --uri")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from secateur.adapters.tracking.connection import connect, experiment_of, library, one_line, told_in_one_line
+from secateur.adapters.tracking.parents import parent_in
 from secateur.adapters.tracking.run import Run, milliseconds, now, open_run, run_of
 from secateur.errors import TrackingError
 from secateur.manifest import DEVICES, DeviceReport, devices_of, limited, read
 from secateur.records import records_in
+
+_log = logging.getLogger(__name__)
 
 
 def replay(run_dir: Path, uri: str, experiment: str) -> str:
@@ -33,7 +37,20 @@ def replay(run_dir: Path, uri: str, experiment: str) -> str:
                 run.log_device(report, path)
             run.close(summary["run"]["status"], end)
         run.take_the_place(run_dir)
+        run.settle(end)
     return run.id
+
+
+def settle_group(folder: Path, uri: str, experiment: str) -> None:
+    """That a sweep or a search is over, for now: what has no report is not going to have one. Where MLflow does not
+    take it there is a warning, as the folders tell it too; nothing where no job of it was told."""
+    try:
+        with told_in_one_line(uri):
+            client = connect(uri)
+            if parent := parent_in(client, experiment_of(client, uri, experiment), folder):
+                parent.settle(now(), over=True)
+    except TrackingError as error:
+        _log.warning("MLflow was not told how %s ended: %s", folder, one_line(error))
 
 
 @contextmanager

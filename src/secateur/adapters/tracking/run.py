@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,21 +15,27 @@ from secateur.adapters.tracking.connection import connect, experiment_of, librar
 from secateur.adapters.tracking.metrics import (
     accuracy_metrics,
     candidate_metrics,
+    data_set,
     device_metrics,
     header_tags,
     ladder,
     rung_metrics,
     summary_tags,
 )
+from secateur.adapters.tracking.parents import Parent, group_of, parent_of, runs_with
 from secateur.manifest import DEVICES, DeviceReport
 from secateur.reporting.summary import Setting, flatten, typed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
 
 FILES = ("report.json", "report.html", "records.jsonl", "config")
 """What of a run's folder goes along; the models stay where they are."""
+
+FACTS = ("file", "sha256", "size_bytes", "params", "macs", "runtime", "quantization")
+"""What is told of the file that would ship, besides what was measured of it."""
+
+SHIPPED = "shipped"
 
 _BATCH = 100  # the most params or tags that MLflow takes at once
 
@@ -38,11 +44,15 @@ class Run:
     """An open MLflow run; moments are in ms since 1970, and none is told as before the one told last, nor as before
     `start`: a clock that is set back in between would turn curves around."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, start: int = 0) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, run_id: str, start: int = 0, parent: Parent | None = None
+    ) -> None:
         self.id = run_id
+        self.parent = parent
         self._client = client
         self._experiment_id = experiment_id
         self._latest = start
+        self._looks = 0
         self._rungs: set[int] = set()
         self._epochs: dict[tuple[str, int], Any] = {}
 
@@ -70,6 +80,11 @@ class Run:
             self._log_metrics(told, epoch["epoch"], self._moment(at))
             self._epochs[group, epoch["epoch"]] = epoch["losses"]
 
+    def log_usage(self, values: Mapping[str, float], at: int) -> None:
+        """The step is the number of the look."""
+        self._log_metrics(values, self._looks, self._moment(at))
+        self._looks += 1
+
     def log_rung(self, rung: Mapping[str, Any], at: int) -> None:
         if rung["rung"] not in self._rungs:
             self._log_metrics(rung_metrics(rung), rung["rung"], self._moment(at))
@@ -83,8 +98,34 @@ class Run:
         for candidate in summary["candidates"]:
             self._log_metrics(candidate_metrics(f"candidate/{candidate['name']}", candidate), 0, self._moment(at))
             if candidate["name"] == summary["selected"]:
-                self._log_metrics(candidate_metrics("final", candidate), 0, self._moment(at))
+                model_id = self._log_shipped(candidate)
+                self._log_metrics(candidate_metrics("final", candidate), 0, self._moment(at), model_id)
+        if found := data_set(summary):
+            self._log_data(found)
         self.log_tags(summary_tags(summary))
+
+    def _log_shipped(self, candidate: Mapping[str, Any]) -> str:
+        """The facts of what would ship, as one of MLflow's models, of which the file stays where it is; its id."""
+        facts = {name: str(candidate[name]) for name in FACTS}
+        model = self._client.create_logged_model(
+            self._experiment_id, candidate["name"], self.id, {"kind": SHIPPED}, facts, model_type="onnx"
+        )
+        self._client.finalize_logged_model(model.model_id, "READY")
+        self._client.log_outputs(self.id, [library().entities.LoggedModelOutput(model.model_id, 0)])
+        made: str = model.model_id
+        return made
+
+    def _log_data(self, found: Mapping[str, Any]) -> None:
+        """A data set a split, since MLflow takes those of one name and digest for the same."""
+        entities = library().entities
+        for split, context in (("train", "training"), ("val", "validation")):
+            about = {"num_rows": found[split], "sha256": found["digest"]}
+            source = json.dumps({"uri": found["source"]})
+            data = entities.Dataset(
+                f"{found['name']}/{split}", found["digest"][:16], "local", source, profile=json.dumps(about)
+            )
+            named = [entities.InputTag("mlflow.data.context", context)]
+            self._client.log_inputs(self.id, [entities.DatasetInput(data, named)])
 
     def attach(self, run_dir: Path) -> None:
         for path in (run_dir / name for name in FILES):
@@ -106,22 +147,36 @@ class Run:
         """MLflow has no word of its own for a run that was stopped early; the tag `error` says why."""
         self._client.set_terminated(self.id, "KILLED" if status == "stopped" else status.upper(), self._moment(end))
 
+    def settle(self, end: int) -> None:
+        """Of the sweep or the search that it is of: how far that is."""
+        if self.parent:
+            self.parent.settle(self._moment(end), over=False)
+
     def take_the_place(self, run_dir: Path) -> None:
         """Moves what else MLflow has of this folder to its bin, from where it can be restored."""
-        for run in _alike(self._client, self._experiment_id, _folder(run_dir)):
+        for run in runs_with(self._client, self._experiment_id, "run_dir", _folder(run_dir)):
             if run.info.run_id != self.id and run.data.tags["run_dir"] == _folder(run_dir):
-                self._client.delete_run(run.info.run_id)
+                self._delete(run.info.run_id)
 
     def throw_away(self) -> None:
-        self._client.delete_run(self.id)
+        self._delete(self.id)
+
+    def _delete(self, run_id: str) -> None:
+        """With what it would ship; what of it was registered stays."""
+        theirs = f"source_run_id = '{run_id}' AND tags.kind = '{SHIPPED}'"
+        for model in self._client.search_logged_models([self._experiment_id], theirs):
+            self._client.delete_logged_model(model.model_id)
+        self._client.delete_run(run_id)
 
     def _moment(self, at: int) -> int:
         self._latest = max(self._latest, at)
         return self._latest
 
-    def _log_metrics(self, values: Mapping[str, float | None], step: int, at: int) -> None:
+    def _log_metrics(self, values: Mapping[str, float | None], step: int, at: int, model_id: str | None = None) -> None:
         measured = {name: float(value) for name, value in values.items() if value is not None}
-        metrics = [library().entities.Metric(name, value, at, step) for name, value in measured.items()]
+        metrics = [
+            library().entities.Metric(name, value, at, step, model_id=model_id) for name, value in measured.items()
+        ]
         self._client.log_batch(self.id, metrics=metrics)
 
 
@@ -130,8 +185,12 @@ def open_run(uri: str, experiment: str, header: Mapping[str, Any], run_dir: Path
     with told_in_one_line(uri):
         client = connect(uri)
         experiment_id = experiment_of(client, uri, experiment)
-        opened = client.create_run(experiment_id, start, {"run_dir": _folder(run_dir)}, header["name"])
-        run = Run(client, experiment_id, opened.info.run_id, start)
+        group = group_of(run_dir)
+        parent = group and parent_of(client, experiment_id, group, start)
+        tags = {"run_dir": _folder(run_dir)} | ({"mlflow.parentRunId": parent.id} if parent else {})
+        name = group.name_of(run_dir, header) if group else header["name"]
+        opened = client.create_run(experiment_id, start, tags, name)
+        run = Run(client, experiment_id, opened.info.run_id, start, parent)
         run.log_params(flatten(header["spec"]))
         run.log_tags(header_tags(header, run_dir))
         return run
@@ -140,19 +199,11 @@ def open_run(uri: str, experiment: str, header: Mapping[str, Any], run_dir: Path
 def run_of(client: MlflowClient, experiment_id: str, run_id: str, folder: Path | None) -> str | None:
     """The MLflow run whose folder is this one, or where it is not known, is called so."""
     name = f"/{run_id}"
-    alike = _alike(client, experiment_id, name, before="%")
+    alike = runs_with(client, experiment_id, "run_dir", name, before="%")
     places = {run.data.tags["run_dir"]: run.info.run_id for run in reversed(alike)}  # the newest of a place last
     if folder and _folder(folder) in places:
         return places[_folder(folder)]
     return next((found for place, found in reversed(places.items()) if place.endswith(name)), None)
-
-
-def _alike(client: MlflowClient, experiment_id: str, folder: str, before: str = "") -> Sequence[MlflowRun]:
-    """The runs whose folder may be this one, the newest first: an underscore stands for any letter, and is put where
-    MLflow's filters, or the patterns of a database, would take one for something else."""
-    pattern = before + re.sub(r"[^A-Za-z0-9/.-]", "_", folder)
-    found: Sequence[MlflowRun] = client.search_runs([experiment_id], f"tags.run_dir LIKE '{pattern}'")
-    return found
 
 
 def _batches(entries: list[Any]) -> Iterator[list[Any]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.adapters.tracking.connection import alone, one_line, shown, told_in_one_line
 from secateur.adapters.tracking.replaying import replay
 from secateur.adapters.tracking.run import now, open_run
+from secateur.adapters.tracking.usage import Usage
 from secateur.reporting.summary import report_dict, rung_dict
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class MlflowSink:
         self._run = open_run(uri, experiment, asdict(header), run_dir, now())
         with told_in_one_line(uri):
             self._run.take_the_place(run_dir)
+            if self._run.parent:
+                self._run.parent.go_on()
         self._uri, self._run_dir = uri, run_dir
         self._replay = partial(replay, run_dir, uri, experiment)
         command = ["secateur", "replay", str(run_dir), "--uri", shown(uri), "--experiment", experiment]
@@ -44,6 +47,7 @@ class MlflowSink:
         self._missed = False
         self._pause, self._quiet_until = _PAUSE, 0.0
         self.run_id = self._run.id
+        self._usage = Usage()
 
     def stage_started(self, stage: str, label: str) -> None:
         """Nothing: MLflow is told of what is done."""
@@ -51,10 +55,12 @@ class MlflowSink:
     def stage_finished(self, record: StageRecord) -> None:
         """Logs `stage/<stage>_seconds`, and the curve of a training as far as it is not known yet."""
         self._attempt(self._run.log_stage, asdict(record))
+        self._attempt(self._log_usage)
 
     def epoch_finished(self, label: str, rung: int | None, epoch: Epoch) -> None:
         """Logs `train/…`, step by step."""
         self._attempt(self._run.log_epoch, label, rung, asdict(epoch), now())
+        self._attempt(self._log_usage)
 
     def rung_finished(self, rung: Rung) -> None:
         """Logs `rung/…`; rung 0, the baseline, may be handed in as soon as it is known."""
@@ -66,8 +72,14 @@ class MlflowSink:
         self._attempt(self._run.log_results, summary, end)
         self._attempt(self._run.attach, self._run_dir)
         self._attempt(self._run.close, summary["run"]["status"], end)
+        self._attempt(self._run.settle, end)
         if self._missed:
             self._catch_up()
+
+    def _log_usage(self) -> None:
+        """`system/…`: of live runs only, as no record tells of it."""
+        if values := self._usage.values():
+            self._run.log_usage(values, now())
 
     def _attempt(self, log: Callable[..., None], *values: Any) -> None:
         if time.monotonic() < self._quiet_until:

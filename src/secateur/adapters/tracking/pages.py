@@ -1,0 +1,60 @@
+"""MLflow's own pages: where they are, and what they show first."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from secateur.adapters.tracking.connection import connect, prepare, takes_a_server, told_in_one_line
+from secateur.adapters.tracking.parents import PLACE
+from secateur.interrupts import served_by
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+PAGES_ONLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""MLflow's own jobs, of which there are none here, take eight more processes."""
+
+_MOST = 100  # runs in an address, each 35 letters
+
+
+def serve(uri: str, port: int) -> int:
+    """MLflow's own pages on 127.0.0.1, until they are stopped, with all their processes; the exit code."""
+    if not takes_a_server(uri):  # of other databases the server is the only one that opens them
+        prepare(uri)
+    options = {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
+    command = [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
+    return served_by(command, PAGES_ONLY | os.environ)
+
+
+def first_page(uri: str, port: int) -> str:
+    """What to open once `serve` has begun: the runs of the newest sweep or search side by side, as far as they have
+    ended; where there are no two of these, the experiment of the newest run; or MLflow's home."""
+    if takes_a_server(uri):
+        return _page(port)
+    with told_in_one_line(uri):
+        client = connect(uri)
+        experiments = [found.experiment_id for found in client.search_experiments()]
+        for parent in client.search_runs(experiments, f"tags.{PLACE} LIKE '%'", max_results=_MOST):
+            if len(runs := _told_by(client, parent)) > 1:
+                chosen = {"runs": [run.info.run_id for run in runs], "experiments": [parent.info.experiment_id]}
+                return _page(port, "compare-runs", chosen)
+        newest = client.search_runs(experiments, max_results=1)
+    return _page(port, f"experiments/{newest[0].info.experiment_id}/runs") if newest else _page(port)
+
+
+def _told_by(client: MlflowClient, parent: MlflowRun) -> list[MlflowRun]:
+    """The jobs that have results, by their number."""
+    of_it = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' AND attributes.status = 'FINISHED'"
+    runs = client.search_runs([parent.info.experiment_id], of_it, max_results=_MOST)
+    return sorted(runs, key=lambda run: run.info.start_time)
+
+
+def _page(port: int, name: str = "", query: Mapping[str, list[str]] | None = None) -> str:
+    told = {key: json.dumps(values, separators=(",", ":")) for key, values in (query or {}).items()}
+    return f"http://127.0.0.1:{port}/#/{name}" + (f"?{urlencode(told, quote_via=quote)}" if told else "")
