@@ -186,7 +186,7 @@ def open_run(uri: str, experiment: str, header: Mapping[str, Any], run_dir: Path
         client = connect(uri)
         experiment_id = experiment_of(client, uri, experiment)
         group = group_of(run_dir)
-        parent = group and parent_of(client, experiment_id, group, start)
+        parent = parent_of(client, experiment_id, group, start) if group else None
         tags = {"run_dir": _folder(run_dir)} | ({"mlflow.parentRunId": parent.id} if parent else {})
         name = group.name_of(run_dir, header) if group else header["name"]
         opened = client.create_run(experiment_id, start, tags, name)
