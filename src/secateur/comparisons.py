@@ -276,7 +276,7 @@ def _entry(run: Run, asked: str, file: Mapping[str, Any], times: Mapping[Any, fl
         p95_ms=file["latency_ms"]["p95"] / batch,
         speedup=speedup,
         sha256=file["sha256"],
-        unpruned_sha256=own and own["sha256"],
+        unpruned_sha256=own["sha256"] if own else None,
         place=run.place,
         fault=file.get("fault"),
     )

@@ -85,8 +85,10 @@ def unpruned_ms(reports: Iterable[Report]) -> dict[Setting | None, float]:
 def setting(report: Report) -> Setting | None:
     """What the time of the unpruned FP32 file depends on, on one device; None where it was not timed."""
     file = unpruned(report)
+    if file is None:
+        return None
     provider = report["run"]["spec"].get("runtime", {}).get("provider")
-    return file and (file["sha256"], file["imgsz"], file["batch"], file["threads"], provider)
+    return file["sha256"], file["imgsz"], file["batch"], file["threads"], provider
 
 
 def unpruned(report: Report) -> dict[str, Any] | None:
