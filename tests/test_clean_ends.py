@@ -19,7 +19,7 @@ from experiments.chaos import Command, differences, disturbed, moments, report
 from secateur.records import records_in
 from tests.example_commands import BRIEF, FEW, by_number, in_the_group, politely
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 ONE_RUNG = "schedule=one_shot schedule.target=0.15".split()
 UNTRACKED = "tracking=none"

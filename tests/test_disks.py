@@ -12,7 +12,7 @@ from experiments.chaos import Command, report
 from secateur.records import records_in
 from tests.example_commands import BRIEF, FEW, mounted
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 DISK_MB = 400
 

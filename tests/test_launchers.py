@@ -20,7 +20,7 @@ import pytest
 from tests.example_tracking import client, lost
 from tests.test_end_to_end import BRIEF, FEW, Place
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 NO_RUNG = [
     *"model=yolov8n_seg_scratch model.training.epochs=1 schedule=none finetune=none quantization=fp32".split(),
