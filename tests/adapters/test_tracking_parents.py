@@ -171,7 +171,11 @@ def test_the_trials_of_a_search_are_the_children_of_one_run(uri: str, tmp_path: 
     assert "- `schedule.target`: [0.3, 0.6]" in parent.data.tags["mlflow.note.content"]
 
 
-def test_a_run_that_stands_alone_has_no_parent(uri: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("plan", [None, "{", "[]", '{"jobs": 3}'])
+def test_a_run_that_stands_alone_has_no_parent(plan: str | None, uri: str, tmp_path: Path) -> None:
+    if plan:
+        (tmp_path / "runs").mkdir()
+        (tmp_path / "runs" / "sweep.json").write_text(plan)  # somebody else's
     write_folder(tmp_path / "runs" / "demo", finished())
 
     run = client(uri).get_run(log_live(uri, tmp_path / "runs" / "demo", finished()))

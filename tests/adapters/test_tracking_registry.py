@@ -140,12 +140,16 @@ def test_it_belongs_to_the_run_that_mlflow_knows_and_the_net_names_the_model(tmp
     assert version(uri, found).run_id == run_id
 
 
-def test_registering_needs_no_torch(run_dir: Path, uri: str, tmp_path: Path) -> None:
+def test_registering_needs_no_torch_and_leaves_nothing_where_it_is_done(run_dir: Path, tmp_path: Path) -> None:
+    uri, place = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "place"
+    place.mkdir()
+
     done = subprocess.run(
-        [sys.executable, "-c", REGISTER, run_dir, uri], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", REGISTER, run_dir, uri], cwd=place, capture_output=True, text=True, check=False
     )
 
     assert done.stdout == "False\n", done.stderr
+    assert list(place.iterdir()) == []  # where MLflow looks when it is told of no other database
 
 
 Change = Callable[[dict[str, Any], Path], None]

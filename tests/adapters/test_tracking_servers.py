@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
 import psutil
 import pytest
 
-from secateur.adapters.tracking import MlflowSink, replay
+from secateur.adapters.tracking import MlflowSink, register, replay
 from tests.adapters.servers import free_port, kill, mlflow_server, postgres, secateur_ui
 from tests.example_report import finished
+from tests.example_run import write_run
 from tests.example_tracking import (
     client,
     everything,
@@ -148,6 +150,23 @@ def test_a_run_that_ends_when_the_server_is_back_brings_all_in_itself(outage: Ou
 
 def test_mlflow_shows_one_run_a_folder_after_an_outage(outage: Outage) -> None:
     assert outage.folders == ["ended", "going_on", "undisturbed"]
+
+
+def test_what_is_registered_with_a_server_can_be_loaded_from_it(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow.onnx
+
+    port, run_dir = free_port(), write_run(tmp_path)
+    uri = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with mlflow_server(database, tmp_path, port):
+        found = register(run_dir, "pruned-fp32", uri)
+        again = register(run_dir, "pruned-fp32", uri)
+        loaded = mlflow.onnx.load_model(found.uri)
+
+    assert loaded == onnx.load(run_dir / "models" / "pruned-fp32.onnx")
+    assert (found.is_new, again.is_new, again.version) == (True, False, found.version)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

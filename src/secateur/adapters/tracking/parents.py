@@ -122,12 +122,17 @@ def runs_with(client: MlflowClient, experiment_id: str, tag: str, folder: str, b
 
 
 def _group_in(folder: Path) -> Group | None:
-    for kind, name in PLANS.items():
-        try:
-            return Group(folder, kind, json.loads((folder / name).read_text()))
-        except (OSError, ValueError):
-            continue
-    return None
+    return next((Group(folder, kind, plan) for kind, name in PLANS.items() if (plan := _plan(folder / name))), None)
+
+
+def _plan(path: Path) -> Mapping[str, Any] | None:
+    """None where there is none, or a file of somebody else's of that name."""
+    try:
+        plan: Any = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    lists = [plan.get("overrides"), plan.get("jobs", [])] if isinstance(plan, dict) else [None]
+    return plan if all(isinstance(found, list) for found in lists) else None
 
 
 def _found(client: MlflowClient, experiment_id: str, folder: Path) -> str | None:
