@@ -21,6 +21,8 @@ HEAVY = {
     "onnxruntime",
     "pandas",
     "matplotlib",
+    "altair",
+    "vl_convert",
 }
 SECATEUR = Path(sys.executable).with_name("secateur")
 

@@ -4,7 +4,18 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from secateur.reporting.sensitivity import change, headline, page, plot, rows, share, table, to_csv
+from secateur.reporting.sensitivity import (
+    Axis,
+    change,
+    headline,
+    page,
+    plot,
+    round_step,
+    rows,
+    share,
+    table,
+    to_csv,
+)
 from secateur.results import Sensitivity
 
 FOUND = Sensitivity(
@@ -137,3 +148,15 @@ def test_gains_lie_left_of_zero() -> None:
 
 def test_a_net_that_loses_nothing_is_drawn_too() -> None:
     assert "model.0.conv" in page(Sensitivity((0.5,), {"model.0.conv": (0.0,)}), {})
+
+
+@pytest.mark.parametrize(("step", "rounded"), [(0.013, 0.02), (1.0, 1.0), (13.2, 20.0), (6.0, 10.0)])
+def test_ticks_step_by_round_numbers(step: float, rounded: float) -> None:
+    assert round_step(step) == pytest.approx(rounded)
+
+
+def test_ticks_lie_within_the_axis() -> None:
+    axis = Axis(0.29, 0.36, 300, 0)
+
+    assert [tick.text for tick in axis.ticks()] == ["0.30", "0.32", "0.34", "0.36"]
+    assert axis.ticks()[-1].at == 0

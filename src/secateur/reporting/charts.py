@@ -1,210 +1,405 @@
-"""Where the marks of a chart lie; the page's template draws them."""
+"""Charts as static SVG, drawn by Vega: the door to altair and vl_convert.
+
+Colours are the page's CSS variables, so that one drawing does for light, dark and paper; what a mark tells under the
+pointer is its `<title>`. Nothing here needs JavaScript, a network or a browser.
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from xml.etree import ElementTree
 
-from secateur.reporting.summary import change, task
-from secateur.reporting.table import speedup
-from secateur.results import BASELINE, Candidate, Rung, RunReport
+if TYPE_CHECKING:
+    import altair
 
-_LETTER = 8.2  # width of a label's letter, in the units of the drawing
-_LINE = 17.0  # height of a label
-_ROUNDING = 1e-6  # labels that were just put a line apart do not overlap
+Kind = Literal["baseline", "selected", "front", "dominated", "fault"]
 
+Size = tuple[int, int]
+"""Width and height in CSS pixels of the plot's inside; the drawing scales with the page."""
 
-@dataclass(frozen=True)
-class Tick:
-    """A place on an axis with what is written there."""
+INK, SOFT, LINE, CARD = "var(--ink)", "var(--soft)", "var(--line)", "var(--card)"
+LEAF, CLAY, BAD = "var(--leaf)", "var(--clay)", "var(--bad)"
 
-    at: float
-    text: str
+FEW_RUNGS = 7
+"""Up to so many bars have their figure above them; of more, the first and the last."""
 
-
-@dataclass(frozen=True)
-class Axis:
-    """Maps values from `low` to `high` onto a line of the drawing from `start` to `end`."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    def ticks(self) -> list[Tick]:
-        """About five round values, written with no more decimals than they need."""
-        step = round_step((self.high - self.low) / 5)
-        digits = max(0, -math.floor(math.log10(step)))
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [Tick(self.at(n * step), f"{n * step:.{digits}f}") for n in range(first, last + 1)]
+_SVG = "http://www.w3.org/2000/svg"
+_FONT = "DejaVu Sans"  # labels are measured with it, as one of the widest; the page has its own
+_LOOK: dict[Kind, dict[str, Any]] = {
+    "baseline": {"fill": CARD, "stroke": INK, "shape": "diamond", "size": 90},
+    "selected": {"fill": LEAF, "stroke": LEAF, "shape": "circle", "size": 150},
+    "front": {"fill": INK, "stroke": INK, "shape": "circle", "size": 60},
+    "dominated": {"fill": SOFT, "stroke": SOFT, "shape": "circle", "size": 36},
+    "fault": {"fill": BAD, "stroke": BAD, "shape": "M-.5,-.5L.5,.5M-.5,.5L.5,-.5", "size": 60},
+}
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A candidate: its point, its whisker from `low` to `high`, its label."""
+class Point:
+    """A file or a run: what it costs (`x`, less is better) and how right it is (`y`, more is better).
 
+    A `label` is written beside it where there is room; `told` is what the pointer finds.
+    """
+
+    name: str
     x: float
     y: float
-    low: float
-    high: float
-    label: str
-    label_x: float
-    label_y: float
-    anchor: str
-    kind: str
-    """`baseline`, `selected` or `other`."""
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """Accuracy over latency."""
-
-    x: Axis
-    y: Axis
-    task: str
-    marks: tuple[Mark, ...]
-    budget: float | None
-    """Height of the lowest accuracy that was allowed."""
+    x_interval: tuple[float, float] | None = None
+    y_interval: tuple[float, float] | None = None
+    kind: Kind = "dominated"
+    label: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A rung: where it stands, the heights of its accuracy before and after fine-tuning and of its MACs."""
+    """A rung of the ladder: accuracy before and after fine-tuning, MACs in G; `before` is None for the unpruned net."""
 
-    x: float
-    pruned: float
-    tuned: float
-    macs: float
-    cost: str
-    """The baseline's MACs in G, or by how much they fell."""
     name: str
+    before: float | None
+    after: float
+    macs_g: float
+    cost: str
+    """What is written above the bar."""
     accepted: bool
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """Accuracy and MACs over the rungs, the baseline first."""
+class Spread:
+    """Milliseconds of one file by percentile (`p50`, …), rising."""
 
-    accuracy: Axis
-    macs: Axis
-    task: str
-    steps: tuple[Step, ...]
-    bar: float
-    """Width of a bar."""
-    budget: float | None
+    name: str
+    percentiles: dict[str, float]
+    kind: Kind
 
 
-def round_step(step: float) -> float:
-    """The next of 1, 2, 5, 10, 20, …"""
-    magnitude = 10.0 ** math.floor(math.log10(step))
-    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= step * (1 - 1e-9))
+@dataclass(frozen=True)
+class Bar:
+    """A line of a bar chart, `whole` behind `value` where there is something to compare with."""
+
+    name: str
+    value: float
+    told: str
+    whole: float | None = None
+    interval: tuple[float, float] | None = None
 
 
-def scatter(report: RunReport, width: float, height: float) -> Scatter | None:
-    """None where there is nothing to compare."""
-    if not report.candidates:
-        return None
-    lowest = least_accuracy(report)
-    scores = [c.accuracy.main for c in report.candidates] + ([] if lowest is None else [lowest])
-    x = Axis(0, 1.12 * max(_whisker(c)[1] for c in report.candidates), 56, width - 12)
-    y = _around(scores, height - 48, 24)
-    marks = _spread(tuple(_mark(candidate, report.selected, x, y) for candidate in report.candidates))
-    return Scatter(x, y, task(report.candidates[0].accuracy), marks, None if lowest is None else y.at(lowest))
+def unbeaten(points: Iterable[Point]) -> list[Point]:
+    """Those without fault that no other beats in both, from cheap to dear; of equals, one."""
+    found: list[Point] = []
+    for point in sorted((p for p in points if p.kind != "fault"), key=lambda p: (p.x, -p.y)):
+        if not found or point.y > found[-1].y:
+            found.append(point)
+    return found
 
 
-def ladder(report: RunReport, width: float, height: float) -> Ladder | None:
-    """None where no rung was reached."""
-    if report.baseline is None or report.baseline_footprint is None or not report.rungs:
-        return None
-    start = Rung(0, 0.0, 0.0, report.baseline_footprint, report.baseline, report.baseline, accepted=True)
-    x = Axis(-0.5, len(report.rungs) + 0.5, 48, width - 8)
-    accuracy = Axis(0, 1.1 * max(rung.tuned.main for rung in (start, *report.rungs)) or 1, height - 48, 20)
-    macs = Axis(0, 1.15 * start.footprint.macs / 1e9, height - 48, 20)
-    lowest = least_accuracy(report)
-    budget = None if lowest is None else accuracy.at(lowest)
-    steps = _steps(start, report.rungs, x, accuracy, macs)
-    return Ladder(accuracy, macs, task(report.baseline), steps, _bar(x), budget)
+def front(points: Sequence[Point], x: str, y: str, size: Size, least: float | None = None) -> str:
+    """Accuracy over cost, with the front as stairs; `x` and `y` title the axes, `least` is the accuracy allowed.
+
+    Labels never lie on each other: where there is no room for one, it is left out.
+    """
+    import altair as alt
+
+    across = alt.X("x:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
+    up = alt.Y("y:Q", title=y, scale=alt.Scale(zero=False, nice=True, padding=8), axis=_axis())
+    stairs = alt.Chart(_values([{"x": p.x, "y": p.y} for p in unbeaten(points)])).mark_line(
+        interpolate="step-after", color=SOFT, strokeDash=[2, 3], strokeWidth=1.2
+    )
+    layers = [
+        stairs.encode(x=across, y=up).properties(name="stairs"),
+        _whiskers(points, "x").properties(name="across"),
+        _whiskers(points, "y").properties(name="up"),
+        _dots(points, across, up).properties(name="dots"),
+    ]
+    if least is not None:
+        layers += _least(least)
+    told = f"{y} over {x} of {len(points)} points; the tables of this page have the figures"
+    return _svg(layers, size, told, labelled=True)
 
 
-def least_accuracy(report: RunReport) -> float | None:
-    """What the run's budget `max_map_drop` leaves of the baseline's accuracy."""
-    drop = report.spec.get("max_map_drop")
-    return None if drop is None or report.baseline is None else max(0.0, report.baseline.main - float(drop))
+def ladder(steps: Sequence[Step], task: str, size: Size, least: float | None = None) -> str:
+    """mAP50-95 of each rung before and after fine-tuning."""
+    import altair as alt
+
+    rows = [_rung(step) for step in steps]
+    rung = _rungs(steps)
+    up = alt.Y("after:Q", title=f"{task} mAP50-95", scale=alt.Scale(zero=True, nice=True), axis=_axis())
+    accepted = alt.Chart(_values([row for row, step in zip(rows, steps, strict=True) if step.accepted]))
+    tuned = alt.Chart(_values(rows))
+    pruned = alt.Chart(_values([row for row in rows if row["before"] is not None]))
+    opacity = alt.Opacity("opacity:Q", scale=None)
+    layers = [
+        accepted.mark_line(color=LEAF, strokeWidth=2).encode(x=rung, y=up),
+        pruned.mark_rule(color=CLAY, strokeDash=[2, 3], strokeWidth=2).encode(
+            x=rung, y="before:Q", y2="after:Q", opacity=opacity
+        ),
+        pruned.mark_point(shape="diamond", filled=True, fill=CARD, stroke=CLAY, strokeWidth=2, size=80).encode(
+            x=rung, y="before:Q", opacity=opacity, description="told:N"
+        ),
+        tuned.mark_point(filled=True, fill=LEAF, size=90).encode(x=rung, y=up, opacity=opacity, description="told:N"),
+    ]
+    if least is not None:
+        layers += _least(least)
+    return _svg(layers, size, f"{task} mAP50-95 before and after fine-tuning at each rung")
 
 
-def _around(values: list[float], start: float, end: float) -> Axis:
-    margin = max(0.15 * (max(values) - min(values)), 0.01)
-    return Axis(max(0.0, min(values) - margin), max(values) + margin, start, end)
+def macs(steps: Sequence[Step], size: Size) -> str:
+    """MACs of each rung."""
+    import altair as alt
+
+    rows = [_rung(step) for step in steps]
+    shown = rows if len(rows) <= FEW_RUNGS else [rows[0], rows[-1]]
+    rung = _rungs(steps)
+    up = alt.Y("macs:Q", title="MACs, G", scale=alt.Scale(zero=True, nice=True), axis=_axis())
+    bars = alt.Chart(_values(rows)).mark_bar(fill=LEAF)
+    names = alt.Chart(_values(shown)).mark_text(dy=-8, color=INK)
+    layers = [
+        bars.encode(x=rung, y=up, opacity=alt.Opacity("opacity:Q", scale=None), description="told:N"),
+        names.encode(x=rung, y=up, text="cost:N"),
+    ]
+    return _svg(layers, size, "MACs at each rung, G")
 
 
-def _mark(candidate: Candidate, selected: str | None, x: Axis, y: Axis) -> Mark:
-    low, high = (x.at(value) for value in _whisker(candidate))
-    height = y.at(candidate.accuracy.main)
-    label = f"{candidate.name} {speedup(candidate).split()[0]}"
-    label_x, lift, anchor = _place(label, low, high, x)
-    kind = "selected" if candidate.name == selected else "baseline" if candidate.name == BASELINE else "other"
-    return Mark(x.at(candidate.latency.ms.p50), height, low, high, label, label_x, height - lift, anchor, kind)
+def latencies(spreads: Sequence[Spread], width: int) -> str:
+    """Percentiles of each file's forward pass, a line a file, its name above it."""
+    import altair as alt
+
+    rows = [
+        {
+            "name": spread.name,
+            "ms": ms,
+            "percentile": percentile,
+            "told": f"{spread.name}: {percentile} {ms:.1f} ms",
+            "color": LEAF if spread.kind == "selected" else BAD if spread.kind == "fault" else SOFT,
+            "size": 110 if place == 0 else 40,
+        }
+        for spread in spreads
+        for place, (percentile, ms) in enumerate(spread.percentiles.items())
+    ]
+    line = alt.Y("name:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0))
+    across = alt.X("ms:Q", title="ms, forward pass", scale=alt.Scale(zero=True, nice=True), axis=_axis())
+    color = alt.Color("color:N", scale=None)
+    base = alt.Chart(_values(rows))
+    layers = [
+        base.mark_line(strokeWidth=2).encode(x=across, y=line, detail="name:N", color=color),
+        base.mark_point(filled=True, opacity=1).encode(
+            x=across, y=line, color=color, size=alt.Size("size:Q", scale=None), description="told:N"
+        ),
+        alt.Chart(_values([{"name": spread.name, "zero": 0} for spread in spreads]))
+        .mark_text(align="left", dy=-13, color=INK)
+        .encode(x=alt.X("zero:Q"), y=line, text="name:N"),
+    ]
+    told = f"{', '.join(spreads[0].percentiles) if spreads else ''} of the latency of each candidate"
+    return _svg(layers, (width, 44 * len(spreads)), told)
 
 
-def _place(label: str, low: float, high: float, x: Axis) -> tuple[float, float, str]:
-    """Right of the whisker, else left of it, else above, as the width of the drawing allows; (x, lift, anchor)."""
-    width = _LETTER * len(label)
-    if high + 12 + width < x.end:
-        return high + 12, -5, "start"
-    if low - 12 - width > x.start:
-        return low - 12, -5, "end"
-    return min(max((low + high) / 2, x.start + width / 2), x.end - width / 2), 13, "middle"
+def bars(found: Sequence[Bar], x: str, width: int) -> str:
+    """A line a name in the order given, the names above the bars; intervals as whiskers."""
+    import altair as alt
+
+    rows = [
+        {"name": bar.name, "value": bar.value, "told": bar.told, "whole": bar.whole, "zero": 0}
+        | ({"low": bar.interval[0], "high": bar.interval[1]} if bar.interval else {"low": None, "high": None})
+        for bar in found
+    ]
+    line = alt.Y("name:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0.62, paddingOuter=0.5))
+    across = alt.X("value:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
+    base = alt.Chart(_values(rows))
+    behind = alt.Chart(_values([row for row in rows if row["whole"] is not None]))
+    layers = [
+        behind.mark_bar(fill=LINE).encode(x=alt.X("whole:Q"), y=line),
+        base.mark_bar(fill=LEAF).encode(x=across, y=line, description="told:N"),
+        alt.Chart(_values([row for row in rows if row["low"] is not None]))
+        .mark_rule(color=INK, strokeWidth=1.2)
+        .encode(x=alt.X("low:Q"), x2="high:Q", y=line),
+        base.mark_text(align="left", dy=-11, fontSize=11, color=INK).encode(x=alt.X("zero:Q"), y=line, text="name:N"),
+    ]
+    return _svg(layers, (width, 26 * len(found)), f"{x} of each of {len(found)}; the table has the figures")
 
 
-def _whisker(candidate: Candidate) -> tuple[float, float]:
-    """The speed-up's interval as milliseconds around the p50."""
-    speed = candidate.latency.speedup
-    p50 = candidate.latency.ms.p50
-    return p50 * speed.median / speed.high, p50 * speed.median / speed.low
+def _precedence(point: Point) -> int:
+    """Whose label is placed first."""
+    return ("selected", "baseline", "front", "dominated", "fault").index(point.kind)
 
 
-def _spread(marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
-    """Moves labels down until none lies on another."""
-    placed: list[Mark] = []
-    for mark in sorted(marks, key=lambda mark: mark.label_y):
-        placed.append(_below(mark, placed))
-    return tuple(placed)
+def _dots(points: Sequence[Point], across: altair.X, up: altair.Y) -> Any:
+    import altair as alt
 
-
-def _below(mark: Mark, placed: list[Mark]) -> Mark:
-    blocking = [other.label_y + _LINE for other in placed if _overlap(mark, other)]
-    return _below(replace(mark, label_y=max(blocking)), placed) if blocking else mark
-
-
-def _overlap(one: Mark, other: Mark) -> bool:
-    (left, right), (other_left, other_right) = _extent(one), _extent(other)
-    return left < other_right and other_left < right and abs(one.label_y - other.label_y) < _LINE - _ROUNDING
-
-
-def _extent(mark: Mark) -> tuple[float, float]:
-    width = _LETTER * len(mark.label)
-    left = mark.label_x - {"start": 0.0, "middle": 0.5, "end": 1.0}[mark.anchor] * width
-    return left, left + width
-
-
-def _steps(baseline: Rung, rungs: tuple[Rung, ...], x: Axis, accuracy: Axis, macs: Axis) -> tuple[Step, ...]:
-    return tuple(
-        Step(
-            x=x.at(place),
-            pruned=accuracy.at(rung.pruned.main),
-            tuned=accuracy.at(rung.tuned.main),
-            macs=macs.at(rung.footprint.macs / 1e9),
-            cost=change(rung.footprint.macs, baseline.footprint.macs) if place else f"{rung.footprint.macs / 1e9:.2f}",
-            name=str(rung.rung) if place else "baseline",
-            accepted=rung.accepted,
+    rows = [
+        {"x": p.x, "y": p.y, "told": p.told or p.name, "label": p.label, "rank": _precedence(p)} | _LOOK[p.kind]
+        for p in sorted(points, key=_precedence, reverse=True)
+    ]
+    return (
+        alt.Chart(_values(rows))
+        .mark_point(filled=True, opacity=1, strokeWidth=2)
+        .encode(
+            x=across,
+            y=up,
+            fill=alt.Fill("fill:N", scale=None),
+            stroke=alt.Stroke("stroke:N", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+            size=alt.Size("size:Q", scale=None),
+            description="told:N",
+            detail=["label:N", "rank:Q"],
         )
-        for place, rung in enumerate((baseline, *rungs))
     )
 
 
-def _bar(x: Axis) -> float:
-    return round(0.55 * (x.at(1) - x.at(0)), 1)
+def _whiskers(points: Sequence[Point], axis: Literal["x", "y"]) -> Any:
+    import altair as alt
+
+    spans = [(p, p.x_interval if axis == "x" else p.y_interval) for p in points]
+    rows = [{"x": p.x, "y": p.y, "low": span[0], "high": span[1]} for p, span in spans if span and span[0] < span[1]]
+    rule = alt.Chart(_values(rows)).mark_rule(color=SOFT, strokeWidth=1.4)
+    if axis == "x":
+        return rule.encode(x=alt.X("low:Q"), x2="high:Q", y=alt.Y("y:Q"))
+    return rule.encode(y=alt.Y("low:Q"), y2="high:Q", x=alt.X("x:Q"))
+
+
+def _least(accuracy: float) -> list[Any]:
+    import altair as alt
+
+    base = alt.Chart(_values([{"least": accuracy, "text": "least accuracy allowed"}]))
+    rule = base.mark_rule(color=CLAY, strokeDash=[5, 4]).encode(y=alt.Y("least:Q"))
+    name = base.mark_text(color=CLAY, align="right", dy=10, fontSize=12).encode(
+        y=alt.Y("least:Q"), x=alt.value("width"), text="text:N"
+    )
+    return [rule.properties(name="least"), name.properties(name="allowed")]
+
+
+def _rungs(steps: Sequence[Step]) -> altair.X:
+    import altair as alt
+
+    axis = alt.Axis(labelAngle=0, grid=False, labelOverlap=True, title="rung")
+    return alt.X("name:N", sort=[step.name for step in steps], scale=alt.Scale(padding=0.4), axis=axis)
+
+
+def _rung(step: Step) -> dict[str, Any]:
+    before = "" if step.before is None else f"pruned {step.before:.3f}, fine-tuned "
+    refused = "" if step.accepted else ", rejected"
+    return {
+        "name": step.name,
+        "before": step.before,
+        "after": step.after,
+        "macs": step.macs_g,
+        "cost": step.cost,
+        "opacity": 1 if step.accepted else 0.45,
+        "told": f"{step.name}: {before}{step.after:.3f}, {step.macs_g:.2f} G MACs{refused}",
+    }
+
+
+def _axis() -> altair.Axis:
+    import altair as alt
+
+    return alt.Axis(tickCount=5, domain=False, ticks=False)
+
+
+def _values(rows: Sequence[dict[str, Any]]) -> altair.InlineData:
+    import altair as alt
+
+    return alt.InlineData(values=list(rows))
+
+
+def _svg(layers: Sequence[Any], size: Size, told: str, labelled: bool = False) -> str:
+    """The drawing; `told` is its text for who cannot see it."""
+    import altair as alt
+    import vl_convert
+
+    width, height = size
+    config = {
+        "background": None,
+        "font": _FONT,
+        "view": {"stroke": None},
+        "text": {"fontSize": 13},
+        "axis": {
+            "labelColor": SOFT,
+            "labelFontSize": 12,
+            "titleColor": SOFT,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "gridColor": LINE,
+        },
+    }
+    spec = alt.layer(*layers).properties(width=width, height=height, padding=4).to_dict(validate=False) | {
+        "config": config
+    }
+    vega: dict[str, Any] = vl_convert.vegalite_to_vega(spec)
+    if labelled:
+        vega["marks"].append(_labels())
+    return _polish(vl_convert.vega_to_svg(vega), told)
+
+
+def _labels() -> dict[str, Any]:
+    """Vega's own placing of labels, which Vega-Lite does not know."""
+    return {
+        "name": "labels",
+        "type": "text",
+        "from": {"data": "dots_marks"},
+        "encode": {
+            "enter": {
+                "text": {"field": "datum.label"},
+                "fontSize": {"value": 13},
+                "fill": {"signal": f"datum.datum.rank == 0 ? '{LEAF}' : '{INK}'"},
+                "fontWeight": {"signal": "datum.datum.rank == 0 ? 'bold' : 'normal'"},
+            }
+        },
+        "transform": [
+            {
+                "type": "label",
+                "size": {"signal": "[width, height]"},
+                "sort": {"field": "datum.datum.rank"},
+                "anchor": ["top-right", "bottom-right", "top-left", "bottom-left", "right", "left", "top", "bottom"],
+                "offset": [4],
+                "padding": 2,
+                "avoidBaseMark": False,  # marks are found on a canvas, which vl_convert has not
+            }
+        ],
+    }
+
+
+def _polish(svg: str, told: str) -> str:
+    """The drawing as one image to a screen reader; each mark keeps its text as `<title>`, hidden labels go."""
+    ElementTree.register_namespace("", _SVG)
+    root = ElementTree.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag == f"{{{_SVG}}}text" and (child.get("opacity") == "0" or not child.text):
+                parent.remove(child)
+    _lower_labels(root)
+    for element in root.iter():
+        _plain(element)
+    view = root.attrib["viewBox"]
+    root.attrib.clear()
+    root.attrib.update({"class": "chart", "viewBox": view, "role": "img", "aria-label": told})
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _lower_labels(root: ElementTree.Element) -> None:
+    """Puts labels above the stairs and below all other marks, as a label's halo must hide none."""
+    for parent in list(root.iter()):
+        names = {name: child for child in parent for name in child.get("class", "").split()}
+        if "labels" in names:
+            parent.remove(names["labels"])
+            parent.insert(list(parent).index(names["stairs_marks"]) + 1, names["labels"])
+
+
+def _plain(element: ElementTree.Element) -> None:
+    """Colours as style, which takes CSS variables everywhere; coordinates with one decimal."""
+    label = element.get("aria-label")
+    if label and element.get("aria-roledescription") in ("point", "bar"):
+        title = ElementTree.Element(f"{{{_SVG}}}title")
+        title.text = label
+        element.insert(0, title)
+    colours = [f"{name}:{element.get(name)}" for name in ("fill", "stroke") if "var(" in element.get(name, "")]
+    dropped = {"role", "class", "font-family", "pointer-events"}
+    for name in list(element.attrib):
+        value = element.attrib[name]
+        if name.startswith("aria-") or name in dropped or "var(" in value:
+            del element.attrib[name]
+        elif name in ("d", "transform", "x2", "y2"):
+            element.set(name, re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), value))
+    if colours:
+        element.set("style", ";".join(colours))

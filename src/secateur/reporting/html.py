@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from secateur.reporting import charts, summary, table
+from secateur.reporting import run_charts, summary, table
 from secateur.results import Accuracy, Candidate, Change, Footprint, RunReport
 
 TEMPLATE = "report.html.j2"
-
-WIDE, NARROW, PHONE = (940, 360), (460, 270), (420, 360)
-"""Sizes of the drawings; they scale with the page."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,7 @@ def render(report: RunReport) -> str:
             report=report,
             headline=summary.headline(report),
             figures=_figures(report),
-            scatter=charts.scatter(report, *WIDE),
-            scatter_phone=charts.scatter(report, *PHONE),
-            ladder=charts.ladder(report, *NARROW),
+            drawn={name: Markup(svg) for name, svg in _charts(report).items()},
             settings=[f"{name}={summary.typed(value)}" for name, value in summary.flatten(report.spec).items()],
             dataset=summary.flatten(report.dataset or {}),
             change_method=summary.change_method(report),
@@ -58,8 +54,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(wide=WIDE, narrow=NARROW, phone=PHONE, accuracy_method=summary.accuracy_method)
-    environment.globals["no_difference"] = summary.NO_DIFFERENCE
+    environment.globals.update(accuracy_method=summary.accuracy_method, no_difference=summary.NO_DIFFERENCE)
     names: tuple[Callable[..., str], ...] = (
         summary.search,
         table.score,
@@ -73,6 +68,26 @@ def _environment() -> Environment:
     )
     environment.filters.update({function.__name__: function for function in names})
     return environment
+
+
+def _charts(report: RunReport) -> dict[str, str]:
+    """By the name that the template has for each; what there is nothing to draw for is left out."""
+    drawn: dict[str, str] = {}
+    if report.candidates:
+        drawn |= {
+            "front": run_charts.front(report, run_charts.LATENCY, run_charts.WIDE),
+            "front_phone": run_charts.front(report, run_charts.LATENCY, run_charts.PHONE),
+            "front_macs": run_charts.front(report, run_charts.MACS, run_charts.SMALL),
+            "front_size": run_charts.front(report, run_charts.SIZE, run_charts.SMALL),
+            "latencies": run_charts.latencies(report, run_charts.WIDE[0]),
+            "latencies_phone": run_charts.latencies(report, run_charts.PHONE[0]),
+        }
+    if run_charts.steps(report):
+        drawn |= {
+            "ladder": run_charts.ladder(report, run_charts.SMALL),
+            "macs": run_charts.macs(report, run_charts.SMALL),
+        }
+    return drawn
 
 
 def _figures(report: RunReport) -> list[Figure]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from secateur.reporting.charts import Axis, Tick
 from secateur.reporting.summary import MINUS
 from secateur.results import Sensitivity
 
@@ -48,6 +48,35 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """A place on an axis with what is written there."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values from `low` to `high` onto a line of the drawing from `start` to `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def ticks(self) -> list[Tick]:
+        """About five round values, written with no more decimals than they need."""
+        step = round_step((self.high - self.low) / 5)
+        digits = max(0, -math.floor(math.log10(step)))
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [Tick(self.at(n * step), f"{n * step:.{digits}f}") for n in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
 class Line:
     """A group in the drawing: its height, its name, and a mark a ratio."""
 
@@ -67,6 +96,12 @@ class Plot:
     axis: Axis
     ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
+
+
+def round_step(step: float) -> float:
+    """The next of 1, 2, 5, 10, 20, …"""
+    magnitude = 10.0 ** math.floor(math.log10(step))
+    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= step * (1 - 1e-9))
 
 
 def rows(found: Sensitivity) -> list[Row]:

@@ -1,0 +1,126 @@
+"""What of a run is drawn: its candidates and rungs as the points, steps and bars of `charts`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from secateur.reporting import charts
+from secateur.reporting.charts import Kind, Point, Size, Spread, Step
+from secateur.reporting.summary import change, task
+from secateur.reporting.table import billions, megabytes, score, speedup
+from secateur.results import BASELINE, Candidate, RunReport
+
+WIDE, PHONE, SMALL = (880, 320), (270, 250), (330, 210)
+"""Sizes of the charts: on a desk, on a phone, side by side."""
+
+COSTS: dict[str, Callable[[Candidate], float]] = {
+    "latency, p50, ms": lambda candidate: candidate.latency.ms.p50,
+    "MACs, G": lambda candidate: candidate.footprint.macs / 1e9,
+    "file, MB": lambda candidate: candidate.size_bytes / 1e6,
+}
+LATENCY, MACS, SIZE = COSTS
+
+
+def front(report: RunReport, cost: str, size: Size) -> str:
+    """Accuracy of the candidates over one of `COSTS`."""
+    first = report.candidates[0].accuracy
+    return charts.front(points(report, cost), cost, f"{task(first)} mAP50-95", size, least_accuracy(report))
+
+
+def points(report: RunReport, cost: str) -> list[Point]:
+    """A point a candidate, each with its name as label."""
+    plain = [_point(candidate, report.selected, cost) for candidate in report.candidates]
+    best = charts.unbeaten(plain)
+    return [replace(p, kind="front") if p.kind == "dominated" and p in best else p for p in plain]
+
+
+def ladder(report: RunReport, size: Size) -> str:
+    """mAP before and after fine-tuning, over the rungs."""
+    assert report.baseline is not None
+    return charts.ladder(steps(report), task(report.baseline), size, least_accuracy(report))
+
+
+def macs(report: RunReport, size: Size) -> str:
+    """MACs over the rungs."""
+    return charts.macs(steps(report), size)
+
+
+def latencies(report: RunReport, width: int) -> str:
+    """p50, p90, p95 and p99 of each candidate."""
+    return charts.latencies([_spread(candidate, report.selected) for candidate in report.candidates], width)
+
+
+def steps(report: RunReport) -> list[Step]:
+    """The unpruned net, then the rungs; empty where none was reached."""
+    start, footprint = report.baseline, report.baseline_footprint
+    if start is None or footprint is None or not report.rungs:
+        return []
+    first = Step("baseline", None, start.main, footprint.macs / 1e9, f"{footprint.macs / 1e9:.2f}", accepted=True)
+    return [
+        first,
+        *(
+            Step(
+                name=str(rung.rung),
+                before=rung.pruned.main,
+                after=rung.tuned.main,
+                macs_g=rung.footprint.macs / 1e9,
+                cost=change(rung.footprint.macs, footprint.macs),
+                accepted=rung.accepted,
+            )
+            for rung in report.rungs
+        ),
+    ]
+
+
+def least_accuracy(report: RunReport) -> float | None:
+    """What the run's budget `max_map_drop` leaves of the baseline's accuracy."""
+    drop = report.spec.get("max_map_drop")
+    return None if drop is None or report.baseline is None else max(0.0, report.baseline.main - float(drop))
+
+
+def _point(candidate: Candidate, selected: str | None, cost: str) -> Point:
+    factor = speedup(candidate).split()[0]
+    told = (
+        f"{candidate.name}: {task(candidate.accuracy)} mAP50-95 {score(candidate.accuracy.main)}, "
+        f"p50 {candidate.latency.ms.p50:.1f} ms, {speedup(candidate)}, "
+        f"{billions(candidate.footprint.macs)}, {megabytes(candidate.size_bytes)} MB"
+    )
+    return Point(
+        name=candidate.name,
+        x=COSTS[cost](candidate),
+        y=candidate.accuracy.main,
+        x_interval=_time_span(candidate) if cost == LATENCY else None,
+        y_interval=_accuracy_span(candidate),
+        kind=_kind(candidate, selected),
+        label=f"{candidate.name} {factor}" if cost == LATENCY else candidate.name,
+        told=told + (f"; refused: {candidate.fault}" if candidate.fault else ""),
+    )
+
+
+def _kind(candidate: Candidate, selected: str | None) -> Kind:
+    if candidate.name == selected:
+        return "selected"
+    if candidate.fault:
+        return "fault"
+    return "baseline" if candidate.name == BASELINE else "dominated"
+
+
+def _time_span(candidate: Candidate) -> tuple[float, float]:
+    """The speed-up's interval as milliseconds around the p50."""
+    speed, p50 = candidate.latency.speedup, candidate.latency.ms.p50
+    return p50 * speed.median / speed.high, p50 * speed.median / speed.low
+
+
+def _accuracy_span(candidate: Candidate) -> tuple[float, float] | None:
+    """The interval of the difference to the unpruned FP32, around the accuracy."""
+    if candidate.accuracy_change is None:
+        return None
+    found, main = candidate.accuracy_change.main, candidate.accuracy.main
+    return main + found.low - found.observed, main + found.high - found.observed
+
+
+def _spread(candidate: Candidate, selected: str | None) -> Spread:
+    ms = candidate.latency.ms
+    percentiles = {"p50": ms.p50, "p90": ms.p90, "p95": ms.p95, "p99": ms.p99}
+    return Spread(candidate.name, percentiles, _kind(candidate, selected))

@@ -1,0 +1,140 @@
+"""The page in a real browser: what it loads, what its tables say, whom it shuts out."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from secateur.reporting.html import render
+from secateur.reporting.summary import report_dict
+from secateur.results import RunReport
+from tests.example_report import detector, failed, finished, with_fault
+
+CHROMIUM = shutil.which("chromium")
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium"),
+    pytest.mark.slow,
+]
+
+DESK, PHONE = {"width": 1000, "height": 900}, {"width": 390, "height": 844}
+REPORTS = {"finished": finished, "failed": failed, "detector": detector, "faulty": with_fault}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def page_of(report: RunReport, folder: Path) -> str:
+    file = folder / "report.html"
+    file.write_text(render(report), encoding="utf-8")
+    return file.as_uri()
+
+
+def row(page: object, table: str, name: str) -> dict[str, str]:
+    """Cells by their column's head, of the row whose head ends with `name`."""
+    found = page.get_by_role("region", name=table).locator("table")  # type: ignore[attr-defined]
+    heads = found.locator("thead th").all_inner_texts()
+    line = next(line for line in found.locator("tbody tr").all() if name in line.locator("th").inner_text())
+    return dict(zip(heads, line.locator("th, td").all_inner_texts(), strict=True))
+
+
+def number(cell: str) -> float:
+    found = re.match(r"[\d.]+", cell)
+    assert found, cell
+    return float(found[0])
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+def test_the_page_says_nothing_in_the_console_and_asks_for_nothing(kind: str, browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    told: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+
+    address = page_of(REPORTS[kind](), tmp_path)
+    page.goto(address)
+
+    assert told == []
+    assert asked == [address]
+
+
+def test_the_tables_say_what_the_report_says(browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    page.goto(page_of(finished(), tmp_path))
+    told = report_dict(finished(), None)
+
+    for found in told["candidates"]:
+        cells = row(page, "Candidates", found["name"])
+        assert number(cells["mask mAP"]) == round(found["mask_map50_95"], 3)
+        assert number(cells["box mAP"]) == round(found["box_map50_95"], 3)
+        assert number(cells["p50 ms"]) == round(found["latency_ms"]["p50"], 1)
+        assert number(cells["speed-up (95 %)"]) == pytest.approx(found["speedup"]["median"], abs=0.05)
+        assert number(cells["MB"]) == round(found["size_bytes"] / 1e6, 1)
+        assert number(cells["MACs"]) == round(found["macs"] / 1e9, 2)
+        assert number(cells["params"]) == pytest.approx(found["params"] / 1e6, abs=0.005)
+        times = row(page, "Time and memory", found["name"])
+        assert number(times["p99"]) == round(found["latency_ms"]["p99"], 1)
+    for found in told["rungs"]:
+        cells = row(page, "Rungs", str(found["rung"]))
+        assert number(cells["mask mAP, pruned"]) == round(found["pruned"]["mask_map50_95"], 3)
+        assert cells["verdict"] == ("" if found["accepted"] else "rejected")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("kind", REPORTS)
+def test_nobody_is_shut_out(kind: str, viewport: dict[str, int], scheme: str, browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]
+    page.emulate_media(color_scheme=scheme)
+    page.goto(page_of(REPORTS[kind](), tmp_path))
+
+    found = axe.Axe().run(page)
+
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_page_is_no_wider_than_the_window(viewport: dict[str, int], browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]
+    page.goto(page_of(with_fault(), tmp_path))
+
+    assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+
+
+def test_the_candidates_need_no_scrolling_on_a_desk(browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    page.goto(page_of(finished(), tmp_path))
+
+    region = page.get_by_role("region", name="Candidates")
+
+    assert region.evaluate("box => box.scrollWidth - box.clientWidth") == 0
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_no_label_of_a_chart_lies_on_another(viewport: dict[str, int], browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]
+    page.goto(page_of(finished(), tmp_path))
+
+    overlapping = page.evaluate(
+        """() => [...document.querySelectorAll('svg.chart')].flatMap(svg => {
+            const boxes = [...svg.querySelectorAll('text')]
+                .map(text => [text.textContent, text.getBoundingClientRect()]).filter(([, box]) => box.width);
+            return boxes.flatMap(([one, a], n) => boxes.slice(n + 1)
+                .filter(([, b]) => a.left < b.right - 1 && b.left < a.right - 1)
+                .filter(([, b]) => a.top < b.bottom - 4 && b.top < a.bottom - 4)
+                .map(([other]) => one + ' / ' + other));
+        })"""
+    )
+
+    assert overlapping == []

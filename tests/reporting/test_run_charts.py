@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import pytest
+
+from secateur.reporting import run_charts
+from secateur.reporting.charts import Point
+from tests.example_report import detector, failed, finished, with_fault, without_changes
+
+
+def point(name: str, cost: str = run_charts.LATENCY) -> Point:
+    return next(point for point in run_charts.points(finished(), cost) if point.name == name)
+
+
+def test_whiskers_are_the_speed_ups_interval_around_the_p50() -> None:
+    found = point("pruned-fp32")
+
+    assert found.x == 38.2
+    assert found.x_interval == pytest.approx((38.2 * 1.54 / 1.57, 38.2 * 1.54 / 1.51))
+    assert found.label == "pruned-fp32 1.54×"
+
+
+def test_upright_whiskers_are_the_interval_of_the_change_in_accuracy() -> None:
+    assert point("pruned-fp32").y_interval == pytest.approx((0.325 - 0.008, 0.325 + 0.008))
+    assert point("baseline-fp32").y_interval is None
+
+
+def test_a_count_has_no_interval() -> None:
+    assert point("pruned-fp32", run_charts.MACS).x == 3.18
+    assert point("pruned-fp32", run_charts.SIZE).x == 7.0
+    assert point("pruned-fp32", run_charts.SIZE).x_interval is None
+
+
+def test_kinds_tell_what_ships_and_what_is_beaten() -> None:
+    kinds = {point.name: point.kind for point in run_charts.points(with_fault(), run_charts.LATENCY)}
+
+    assert kinds == {
+        "baseline-fp32": "baseline",
+        "baseline-int8_static": "fault",
+        "pruned-fp32": "front",
+        "pruned-int8_static": "selected",
+    }
+
+
+def test_the_budget_is_what_may_be_lost_below_the_baseline() -> None:
+    assert run_charts.least_accuracy(finished()) == pytest.approx(0.351 - 0.05)
+    assert run_charts.least_accuracy(replace(finished(), spec={})) is None
+
+
+def test_steps_begin_with_the_unpruned_net() -> None:
+    found = run_charts.steps(failed())
+
+    assert [step.name for step in found] == ["baseline", "1", "2", "3"]
+    assert found[0].before is None
+    assert (found[1].before, found[1].after, found[1].cost) == (0.24, 0.34, "−25 %")
+
+
+def test_every_kind_of_run_is_drawn() -> None:
+    for report in (finished(), detector(), without_changes(), with_fault()):
+        assert "<svg" in run_charts.front(report, run_charts.MACS, run_charts.SMALL)
+        assert "<svg" in run_charts.ladder(report, run_charts.SMALL)
+        assert "p99" in run_charts.latencies(report, 300)
