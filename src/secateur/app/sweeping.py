@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from secateur.comparisons import compared, runs_in
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import heeded
 from secateur.reporting.comparison import tables
+from secateur.reporting.comparison_page import page
 from secateur.sweeps import MULTIRUN, Job, Sweep
 
 FIXED = ("hydra.sweep.subdir", "hydra/sweeper", "hydra.sweeper._target_")
@@ -180,12 +182,27 @@ def _tell(sweep: Sweep, folder: Path) -> None:
     others = [job for job in jobs if job not in finished]
     if finished:
         console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print("\n", tables(compared(runs_in([job.folder for job in finished]))), sep="")
+        runs = runs_in([job.folder for job in jobs if sweeps.report_in(job.folder)])
+        console.print("\n", tables(compared(runs)), sep="")
+        _write_page(folder, page(compared(runs, every=True), folder.name, shlex.join(_as_typed(sweep))))
     for job in others:
         _say(f"{job.label} {_ending(job)}")
-    following = [f"secateur compare {folder}   this table"] if finished else []
+    following = [f"secateur compare {folder} --all   this table, with all files"] if finished else []
     following += [f"the same command with {RESUME}   what is not finished"] if others else []
     sys.stdout.write(f"\n{sweeps.tally(jobs)}\n\nNext     " + "\n         ".join(following) + "\n")
+
+
+def _write_page(folder: Path, content: str) -> None:
+    try:
+        (folder / "report.html").write_text(content)
+    except OSError as error:  # the folders hold what it would show
+        _say(f"cannot write {folder}/report.html: {error}")
+    else:
+        sys.stdout.write(f"\nReport   {folder}/report.html\n")
+
+
+def _as_typed(sweep: Sweep) -> list[str]:
+    return ["secateur", "run", "-m", *sweep.overrides]
 
 
 def _ending(job: Job) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,7 +17,7 @@ from secateur.errors import SpecError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from secateur.comparisons import Entry
+    from secateur.comparisons import Comparison, Entry
     from secateur.edge.coco import JsonArray
 
 OUTPUTS = Path("outputs")
@@ -80,6 +81,7 @@ def compare(
     where: Annotated[
         str, typer.Option("--filter", help="Of those: in MLflow's own syntax, params.imgsz = '640'.")
     ] = "",
+    html: Annotated[Path | None, typer.Option(help="Write the table, with charts, as a page into this file.")] = None,
     register: Annotated[
         bool, typer.Option("--register", help="Put what the budget offers into MLflow's model registry, as champion.")
     ] = False,
@@ -115,10 +117,21 @@ def compare(
         _console().print(pages.tables(found, best, limit))
     else:
         sys.stdout.write(pages.FORMATS[output](found, best))
+    if html:
+        _write_page(html, found)
     if best is not None and not any(isinstance(each, offers.Offer) for each in best.values()):
         raise typer.Exit(2)
     if best and register:
         _register(offers.champion(found, best), uri, experiment)
+
+
+def _write_page(file: Path, found: Comparison) -> None:
+    from secateur.reporting.comparison_page import page
+
+    try:
+        file.write_text(page(found, "Runs side by side", shlex.join(["secateur", *sys.argv[1:]])))
+    except OSError as error:
+        raise SpecError(f"--html: cannot write: {error}") from error
 
 
 def _register(champion: Entry, uri: str, experiment: str) -> None:

@@ -40,7 +40,7 @@ def tables(found: Comparison, offers: Offers | None = None, limit: int = LIMIT) 
     if len(found.groups) > 1:
         parts += [Text(f"{len(found.groups)} groups that are not compared: they differ in {_differences(found)}"), ""]
     for number, group in enumerate(found.groups):
-        parts += [_Lines(group, limit, titled=len(found.groups) > 1), Text(_method(group), style="dim")]
+        parts += [_Lines(group, limit, titled=len(found.groups) > 1), Text(method(group), style="dim")]
         parts += ["", *_offer(group, offers[number])] if offers else []
         parts.append("")
     return Stack(*parts, *_endings(found))
@@ -50,10 +50,10 @@ def markdown(found: Comparison, offers: Offers | None = None) -> str:
     """The same tables."""
     blocks = []
     for number, group in enumerate(found.groups):
-        columns = _columns(group, group.entries)
+        columns = cells(group, group.entries)
         lines = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
         told = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-        blocks += [f"**{_title(group)}**", told, _method(group)]
+        blocks += [f"**{_title(group)}**", told, method(group)]
         blocks += [line.plain for line in _offer(group, offers[number])] if offers else []
     return "\n\n".join([*blocks, *(line.plain for line in _endings(found))]) + "\n"
 
@@ -116,7 +116,8 @@ def _title(group: Group) -> str:
     return "; ".join(asdict(group.setting).values())
 
 
-def _method(group: Group) -> str:
+def method(group: Group) -> str:
+    """How the figures of a group came about."""
     return METHOD.format(task=group.setting.task)
 
 
@@ -131,7 +132,7 @@ class _Lines:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         best = set(map(id, self.group.front))
         shown = _first(self.group, best, self.limit)
-        columns = _fitting(_columns(self.group, shown), options.max_width)
+        columns = _fitting(cells(self.group, shown), options.max_width)
         title = Text(_title(self.group)) if self.titled else None
         table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False)
         for name in columns:
@@ -142,9 +143,9 @@ class _Lines:
                 no_wrap=name not in ("run", "asked"),
                 max_width=ASKED_WIDTH if name == "asked" else None,
             )
-        for entry, cells in zip(shown, zip(*columns.values(), strict=True), strict=True):
+        for entry, told in zip(shown, zip(*columns.values(), strict=True), strict=True):
             style = "red" if entry.problem else None if id(entry) in best else "dim"
-            table.add_row(*map(Text, cells), style=style)
+            table.add_row(*map(Text, told), style=style)
         yield table
         if left := len(self.group.entries) - len(shown):
             yield Text(f"{left} more, which others beat: --limit 0 tells them too", style="dim")
@@ -178,8 +179,8 @@ def _width(head: str, cells: list[str]) -> int:
     return min(widest, ASKED_WIDTH) if head == "asked" else widest
 
 
-def _columns(group: Group, entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """The cells of each column, by its head; those that nobody needs are left out."""
+def cells(group: Group, entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Those of each column, by its head; those that nobody needs are left out."""
     best = set(map(id, group.front))
     rows = [_row(entry, id(entry) in best, group.setting.task) for entry in entries]
     columns = {head: [row[head] for row in rows] for head in rows[0]}

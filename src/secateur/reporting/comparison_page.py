@@ -1,0 +1,142 @@
+"""Runs side by side as one page that needs no network and no JavaScript."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from secateur.comparisons import Comparison, Entry, Group
+from secateur.reporting import charts
+from secateur.reporting.charts import Kind, Point, Size
+from secateur.reporting.comparison import cells, method, verdict
+from secateur.reporting.run_charts import PHONE, SMALL, WIDE
+from secateur.reporting.summary import change_interval, ratio
+from secateur.reporting.table import billions, megabytes, score, with_interval
+
+TEMPLATE = "comparison.html.j2"
+
+LABELLED = 12
+"""Of a front with more files than this only the ends are named in a chart; all are in the table."""
+
+COSTS: dict[str, Callable[[Entry], float]] = {
+    "latency, ms": lambda entry: entry.latency_ms,
+    "MACs, G": lambda entry: entry.macs / 1e9,
+    "file, MB": lambda entry: entry.size_bytes / 1e6,
+}
+LATENCY, MACS, SIZE = COSTS
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group: what it says in words, its charts and its table."""
+
+    setting: dict[str, str]
+    headline: str
+    front: Markup
+    front_phone: Markup
+    front_macs: Markup
+    front_size: Markup
+    heads: list[str]
+    rows: list[tuple[str, list[str]]]
+    method: str
+
+
+def page(found: Comparison, title: str, command: str) -> str:
+    """What `command` shows, whole."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [_section(group) for group in found.groups]
+    return environment.get_template(TEMPLATE).render(
+        title=title, command=command, sections=sections, endings=found.endings
+    )
+
+
+def headline(group: Group) -> str:
+    """What the front is made of, and so whether pruning was worth it; no more than was measured."""
+    reference = group.reference
+    others = [entry for entry in group.front if not entry.is_unpruned]
+    if reference is None or not others:
+        return f"None of {len(group.ranked)} files is both of use and faster than the unpruned FP32."
+    made = Counter(_sort(entry, reference) for entry in others)
+    told = ", ".join(f"{count} {sort}" for sort, count in made.most_common())
+    fastest = ratio(reference.latency_ms / others[0].latency_ms, 2)
+    whole = f"{len(others)} of {len(group.ranked)} files are beaten by none in both mAP and time: {told}"
+    where = f"the fastest takes {fastest.removesuffix('×')} times less time at {group.setting.task} mAP "
+    least = f"{where}{score(others[0].accuracy)} (unpruned FP32 {score(reference.accuracy)})"
+    worth = "" if any(_is_pruned(entry) for entry in others) else " Pruning was not worth it here."
+    return f"{whole}; {least}.{worth}"
+
+
+def _sort(entry: Entry, reference: Entry) -> str:
+    """`pruned int8_static`, `unpruned int8_static at 96 px`."""
+    size = "" if entry.imgsz == reference.imgsz else f" at {entry.imgsz} px"
+    return f"{'pruned' if _is_pruned(entry) else 'unpruned'} {entry.file.partition('-')[2] or entry.file}{size}"
+
+
+def _is_pruned(entry: Entry) -> bool:
+    return entry.file.startswith("pruned-")
+
+
+def _section(group: Group) -> Section:
+    best = {id(entry) for entry in group.front}
+    columns = cells(group, group.entries)
+    kinds = [_kind(entry, best) for entry in group.entries]
+    return Section(
+        setting=asdict(group.setting),
+        headline=headline(group),
+        front=_drawn(group, best, LATENCY, WIDE),
+        front_phone=_drawn(group, best, LATENCY, PHONE),
+        front_macs=_drawn(group, best, MACS, SMALL),
+        front_size=_drawn(group, best, SIZE, SMALL),
+        heads=[head for head in columns if head],
+        rows=list(zip(kinds, zip(*(cell for head, cell in columns.items() if head), strict=True), strict=True)),
+        method=method(group),
+    )
+
+
+def _drawn(group: Group, best: set[int], cost: str, size: Size) -> Markup:
+    named = group.front if len(group.front) <= LABELLED else [group.front[0], group.front[-1]]
+    names = {id(entry) for entry in named} if cost == LATENCY else set()
+    points = [_point(entry, best, cost, id(entry) in names) for entry in group.ranked]
+    return Markup(charts.front(points, cost, f"{group.setting.task} mAP50-95", size))  # our own drawing
+
+
+def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
+    what = f"{entry.file} {entry.asked}".strip()
+    speed = entry.speedup
+    across = (entry.latency_ms * speed.median / speed.high, entry.latency_ms * speed.median / speed.low)
+    upright = entry.change and (
+        entry.accuracy + entry.change.low - entry.change.observed,
+        entry.accuracy + entry.change.high - entry.change.observed,
+    )
+    return Point(
+        name=f"{entry.run} {entry.file}",
+        x=COSTS[cost](entry),
+        y=entry.accuracy,
+        x_interval=across if cost == LATENCY and named else None,
+        y_interval=upright if named else None,
+        kind=_kind(entry, best),
+        label=what if named else "",
+        told=f"{entry.run}: {what}, mAP {score(entry.accuracy)}"
+        + (f" ({change_interval(entry.change)})" if entry.change else "")
+        + f", {entry.latency_ms:.1f} ms, {with_interval(speed)}, {billions(entry.macs)}, "
+        f"{megabytes(entry.size_bytes)} MB; {verdict(entry)}",
+    )
+
+
+def _kind(entry: Entry, best: set[int]) -> Kind:
+    if entry.problem:
+        return "fault"
+    if entry.is_unpruned:
+        return "baseline"
+    return "front" if id(entry) in best else "dominated"
