@@ -82,6 +82,17 @@ def rungs() -> tuple[Rung, ...]:
     )
 
 
+CHANNELS = {"model.0.conv": (12, 16), "model.2.cv1.conv": (20, 32), "model.4.cv2.conv": (64, 64)}
+
+
+def with_channels() -> RunReport:
+    """The same run, which noted what each group keeps; the rejected rung keeps next to nothing."""
+    first, second, rejected = rungs()
+    scarce = {name: (4, width) for name, (_, width) in CHANNELS.items()}
+    told = (first, replace(second, channels=CHANNELS), replace(rejected, channels=scarce))
+    return replace(finished(), rungs=told)
+
+
 def candidates() -> tuple[Candidate, ...]:
     loss, tie = Change(-0.033, -0.041, -0.025), Change(-0.011, -0.024, 0.003)
     return (

@@ -301,8 +301,10 @@ def recover(
 
 def as_rung(number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, accepted: bool) -> Rung:
     """What is told of a rung: the net that was cut, as it was mended, and as it was tuned."""
-    reached, trials = smaller.reached, smaller.trials
-    return Rung(number, target, reached, tuned.footprint, pruned.accuracy, tuned.accuracy, accepted, trials)
+    return Rung(
+        number, target, smaller.reached, tuned.footprint, pruned.accuracy, tuned.accuracy, accepted, smaller.trials,
+        smaller.channels,
+    )  # fmt: skip
 
 
 def within_budget(net: Net, unpruned: Net, max_map_drop: float | None) -> bool:

@@ -201,7 +201,7 @@ class Rung:
     """One step down the ladder: what was pruned, and what fine-tuning made of it; rung 0 is the unpruned net.
 
     `target` was asked for, `reached` is what came of it, both as shares of the unpruned net in the schedule's unit;
-    `trials` are there where it was searched by the clock.
+    `trials` are there where it was searched by the clock; `channels`: what each group keeps, of how many.
     """
 
     rung: int
@@ -212,6 +212,7 @@ class Rung:
     tuned: Accuracy
     accepted: bool
     trials: tuple[Trial, ...] = ()
+    channels: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

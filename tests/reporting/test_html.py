@@ -12,6 +12,7 @@ from tests.example_report import (
     failed,
     finished,
     on_the_way,
+    with_channels,
     with_fault,
     without_changes,
 )
@@ -115,3 +116,10 @@ def test_a_run_without_a_schedule_says_that_nothing_is_pruned() -> None:
     page = render(replace(report, spec=report.spec | {"schedule": {"name": "none"}}, rungs=()))
 
     assert "<h2>Nothing is pruned</h2>" in page
+
+
+def test_each_group_of_channels_has_a_row() -> None:
+    row = '<tr><th scope="row">model.2.cv1.conv</th><td>20</td><td>32</td><td>−38 %</td></tr>'
+
+    assert row in render(with_channels())
+    assert "Channels kept" not in render(finished())

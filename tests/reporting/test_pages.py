@@ -10,7 +10,7 @@ import pytest
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
-from tests.example_report import detector, failed, finished, with_fault
+from tests.example_report import detector, failed, finished, with_channels, with_fault
 
 CHROMIUM = shutil.which("chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -22,7 +22,13 @@ pytestmark = [
 ]
 
 DESK, PHONE = {"width": 1000, "height": 900}, {"width": 390, "height": 844}
-REPORTS = {"finished": finished, "failed": failed, "detector": detector, "faulty": with_fault}
+REPORTS = {
+    "finished": finished,
+    "failed": failed,
+    "detector": detector,
+    "faulty": with_fault,
+    "channels": with_channels,
+}
 
 
 @pytest.fixture(scope="module")

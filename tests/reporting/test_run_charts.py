@@ -4,7 +4,7 @@ import pytest
 
 from secateur.reporting import run_charts
 from secateur.reporting.charts import Point
-from tests.example_report import detector, failed, finished, with_fault, without_changes
+from tests.example_report import CHANNELS, detector, failed, finished, with_channels, with_fault, without_changes
 
 
 def point(name: str, cost: str = run_charts.LATENCY) -> Point:
@@ -59,3 +59,9 @@ def test_every_kind_of_run_is_drawn() -> None:
         assert "<svg" in run_charts.front(report, run_charts.MACS, run_charts.SMALL)
         assert "<svg" in run_charts.ladder(report, run_charts.SMALL)
         assert "p99" in run_charts.latencies(report, 300)
+
+
+def test_channels_are_those_of_the_net_that_is_exported() -> None:
+    assert run_charts.kept_channels(with_channels()) == list(CHANNELS.items())
+    assert run_charts.kept_channels(finished()) == []
+    assert "model.2.cv1.conv: 20 of 32 channels" in run_charts.channels(with_channels(), 300)

@@ -84,7 +84,6 @@ class Bar:
     value: float
     told: str
     whole: float | None = None
-    interval: tuple[float, float] | None = None
 
 
 def unbeaten(points: Iterable[Point]) -> list[Point]:
@@ -197,14 +196,10 @@ def latencies(spreads: Sequence[Spread], width: int) -> str:
 
 
 def bars(found: Sequence[Bar], x: str, width: int) -> str:
-    """A line a name in the order given, the names above the bars; intervals as whiskers."""
+    """A line a name in the order given, the names above the bars."""
     import altair as alt
 
-    rows = [
-        {"name": bar.name, "value": bar.value, "told": bar.told, "whole": bar.whole, "zero": 0}
-        | ({"low": bar.interval[0], "high": bar.interval[1]} if bar.interval else {"low": None, "high": None})
-        for bar in found
-    ]
+    rows = [{"name": bar.name, "value": bar.value, "told": bar.told, "whole": bar.whole, "zero": 0} for bar in found]
     line = alt.Y("name:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0.62, paddingOuter=0.5))
     across = alt.X("value:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
     base = alt.Chart(_values(rows))
@@ -212,9 +207,6 @@ def bars(found: Sequence[Bar], x: str, width: int) -> str:
     layers = [
         behind.mark_bar(fill=LINE).encode(x=alt.X("whole:Q"), y=line),
         base.mark_bar(fill=LEAF).encode(x=across, y=line, description="told:N"),
-        alt.Chart(_values([row for row in rows if row["low"] is not None]))
-        .mark_rule(color=INK, strokeWidth=1.2)
-        .encode(x=alt.X("low:Q"), x2="high:Q", y=line),
         base.mark_text(align="left", dy=-11, fontSize=11, color=INK).encode(x=alt.X("zero:Q"), y=line, text="name:N"),
     ]
     return _svg(layers, (width, 26 * len(found)), f"{x} of each of {len(found)}; the table has the figures")

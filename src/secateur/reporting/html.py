@@ -35,6 +35,7 @@ def render(report: RunReport) -> str:
             headline=summary.headline(report),
             figures=_figures(report),
             drawn={name: Markup(svg) for name, svg in _charts(report).items()},
+            channels=run_charts.kept_channels(report),
             settings=[f"{name}={summary.typed(value)}" for name, value in summary.flatten(report.spec).items()],
             dataset=summary.flatten(report.dataset or {}),
             change_method=summary.change_method(report),
@@ -86,6 +87,11 @@ def _charts(report: RunReport) -> dict[str, str]:
         drawn |= {
             "ladder": run_charts.ladder(report, run_charts.SMALL),
             "macs": run_charts.macs(report, run_charts.SMALL),
+        }
+    if run_charts.kept_channels(report):
+        drawn |= {
+            "channels": run_charts.channels(report, run_charts.WIDE[0]),
+            "channels_phone": run_charts.channels(report, run_charts.PHONE[0]),
         }
     return drawn
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from secateur.reporting import charts
-from secateur.reporting.charts import Kind, Point, Size, Spread, Step
+from secateur.reporting.charts import Bar, Kind, Point, Size, Spread, Step
 from secateur.reporting.summary import change, task
 from secateur.reporting.table import billions, megabytes, score, speedup
 from secateur.results import BASELINE, Candidate, RunReport
@@ -49,6 +49,21 @@ def macs(report: RunReport, size: Size) -> str:
 def latencies(report: RunReport, width: int) -> str:
     """p50, p90, p95 and p99 of each candidate."""
     return charts.latencies([_spread(candidate, report.selected) for candidate in report.candidates], width)
+
+
+def channels(report: RunReport, width: int) -> str:
+    """Channels that each group keeps, the unpruned net's behind."""
+    bars = [
+        Bar(name, kept, f"{name}: {kept} of {whole} channels", whole) for name, (kept, whole) in kept_channels(report)
+    ]
+    return charts.bars(bars, "channels", width)
+
+
+def kept_channels(report: RunReport) -> list[tuple[str, tuple[int, int]]]:
+    """(group, (kept, of)) of the last accepted rung, whose net is exported, in the order of the net; empty where
+    nothing was pruned, and where it was not noted."""
+    accepted = [rung for rung in report.rungs if rung.accepted]
+    return list(accepted[-1].channels.items()) if accepted else []
 
 
 def steps(report: RunReport) -> list[Step]:

@@ -64,6 +64,7 @@ def rung_dict(rung: Rung) -> dict[str, Any]:
         "tuned": asdict(rung.tuned),
         "accepted": rung.accepted,
         "trials": [asdict(trial) for trial in rung.trials],
+        "channels": {name: {"kept": kept, "of": width} for name, (kept, width) in rung.channels.items()},
     }
 
 
