@@ -1,12 +1,17 @@
 """The page in a real browser: what it loads, what its tables say, whom it shuts out."""
 
+import json
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from secateur.comparisons import Comparison, Run, compared
+from secateur.reporting.comparison_page import page as comparison_page
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
@@ -22,12 +27,34 @@ pytestmark = [
 ]
 
 DESK, PHONE = {"width": 1000, "height": 900}, {"width": 390, "height": 844}
-REPORTS = {
-    "finished": finished,
-    "failed": failed,
-    "detector": detector,
-    "faulty": with_fault,
-    "channels": with_channels,
+
+
+def many(count: int) -> Comparison:
+    """Runs of a sweep, each pruned and scored a little differently, and one that failed."""
+    runs = []
+    for number in range(count):
+        report = json.loads(json.dumps(report_dict(replace(finished(), id=f"sweep/{number}"))))
+        for file in report["candidates"]:
+            if file["name"].startswith("pruned"):
+                file["sha256"] = f"{number}"
+                file["speedup"] = {end: value * (1 + number / count) for end, value in file["speedup"].items()}
+                file["mask_map50_95"] -= 0.1 * number / count + 0.01 * (number % 3)
+        report["run"]["command"] += f" schedule.target={number / count:.3f}"
+        runs.append(Run(report, f"/sweep/{number}"))
+    return compared([*runs, Run(json.loads(json.dumps(report_dict(failed()))), "/sweep/x")], every=True)
+
+
+def reported(report: Callable[[], RunReport]) -> Callable[[], str]:
+    return lambda: render(report())
+
+
+PAGES = {
+    "finished": reported(finished),
+    "failed": reported(failed),
+    "detector": reported(detector),
+    "faulty": reported(with_fault),
+    "channels": reported(with_channels),
+    "sweep": lambda: comparison_page(many(20), "sweep", "secateur run -m schedule.target=0.1,0.2"),
 }
 
 
@@ -39,9 +66,9 @@ def browser() -> Iterator[object]:
         opened.close()
 
 
-def page_of(report: RunReport, folder: Path) -> str:
+def page_of(content: str, folder: Path) -> str:
     file = folder / "report.html"
-    file.write_text(render(report), encoding="utf-8")
+    file.write_text(content, encoding="utf-8")
     return file.as_uri()
 
 
@@ -59,7 +86,7 @@ def number(cell: str) -> float:
     return float(found[0])
 
 
-@pytest.mark.parametrize("kind", REPORTS)
+@pytest.mark.parametrize("kind", PAGES)
 def test_the_page_says_nothing_in_the_console_and_asks_for_nothing(kind: str, browser: object, tmp_path: Path) -> None:
     page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
     told: list[str] = []
@@ -68,7 +95,7 @@ def test_the_page_says_nothing_in_the_console_and_asks_for_nothing(kind: str, br
     page.on("pageerror", lambda error: told.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
 
-    address = page_of(REPORTS[kind](), tmp_path)
+    address = page_of(PAGES[kind](), tmp_path)
     page.goto(address)
 
     assert told == []
@@ -77,7 +104,7 @@ def test_the_page_says_nothing_in_the_console_and_asks_for_nothing(kind: str, br
 
 def test_the_tables_say_what_the_report_says(browser: object, tmp_path: Path) -> None:
     page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
-    page.goto(page_of(finished(), tmp_path))
+    page.goto(page_of(render(finished()), tmp_path))
     told = report_dict(finished(), None)
 
     for found in told["candidates"]:
@@ -97,13 +124,42 @@ def test_the_tables_say_what_the_report_says(browser: object, tmp_path: Path) ->
         assert cells["verdict"] == ("" if found["accepted"] else "rejected")
 
 
+def test_the_table_of_many_runs_says_what_the_runs_say(browser: object, tmp_path: Path) -> None:
+    found = many(20)
+    (group,) = found.groups
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    page.goto(page_of(comparison_page(found, "sweep", "secateur compare"), tmp_path))
+
+    lines = page.get_by_role("region", name="Files of group 1").locator("tbody tr")
+
+    assert lines.count() == len(group.entries)
+    assert lines.filter(has_text="●").count() == len(group.front)
+    for line, entry in zip(lines.all(), group.entries, strict=True):
+        cells = dict(
+            zip(page.locator("thead th").all_inner_texts(), line.locator("th, td").all_inner_texts(), strict=True)
+        )
+        assert number(cells["mask"]) == round(entry.accuracy, 3)
+        assert number(cells["p50 ms"]) == round(entry.p50_ms, 1)
+    assert page.get_by_text(failed().error).is_visible()
+
+
+def test_a_page_of_a_hundred_runs_is_small_and_soon_there() -> None:
+    found = many(100)
+    started = time.process_time()
+
+    content = comparison_page(found, "sweep", "secateur compare")
+
+    assert time.process_time() - started < 20
+    assert len(content.encode()) < 5_000_000
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("kind", REPORTS)
+@pytest.mark.parametrize("kind", PAGES)
 def test_nobody_is_shut_out(kind: str, viewport: dict[str, int], scheme: str, browser: object, tmp_path: Path) -> None:
     page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]
     page.emulate_media(color_scheme=scheme)
-    page.goto(page_of(REPORTS[kind](), tmp_path))
+    page.goto(page_of(PAGES[kind](), tmp_path))
 
     found = axe.Axe().run(page)
 
@@ -113,14 +169,14 @@ def test_nobody_is_shut_out(kind: str, viewport: dict[str, int], scheme: str, br
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 def test_the_page_is_no_wider_than_the_window(viewport: dict[str, int], browser: object, tmp_path: Path) -> None:
     page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]
-    page.goto(page_of(with_fault(), tmp_path))
+    page.goto(page_of(render(with_fault()), tmp_path))
 
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
 
 
 def test_the_candidates_need_no_scrolling_on_a_desk(browser: object, tmp_path: Path) -> None:
     page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
-    page.goto(page_of(finished(), tmp_path))
+    page.goto(page_of(render(finished()), tmp_path))
 
     region = page.get_by_role("region", name="Candidates")
 
@@ -130,7 +186,7 @@ def test_the_candidates_need_no_scrolling_on_a_desk(browser: object, tmp_path: P
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 def test_no_label_of_a_chart_lies_on_another(viewport: dict[str, int], browser: object, tmp_path: Path) -> None:
     page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]
-    page.goto(page_of(finished(), tmp_path))
+    page.goto(page_of(render(finished()), tmp_path))
 
     overlapping = page.evaluate(
         """() => [...document.querySelectorAll('svg.chart')].flatMap(svg => {

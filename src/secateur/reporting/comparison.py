@@ -22,7 +22,7 @@ from secateur.reporting.table import NONE, billions, megabytes, millions, score,
 
 ASKED_WIDTH = 32
 LIMIT = 40
-"""Lines of a table in the terminal; the front is told in full."""
+"""Lines of a table in the terminal, those of the front first."""
 
 METHOD = (
     "● no other is both as accurate and as fast. Ranked by the unpruned FP32's time, median of all runs, over each "
@@ -148,15 +148,14 @@ class _Lines:
             table.add_row(*map(Text, told), style=style)
         yield table
         if left := len(self.group.entries) - len(shown):
-            yield Text(f"{left} more, which others beat: --limit 0 tells them too", style="dim")
+            yield Text(f"{left} more: --limit 0 tells them too", style="dim")
 
 
 def _first(group: Group, best: set[int], limit: int) -> list[Entry]:
     """The front, and of the others as many as there is room for."""
     if not limit or len(group.entries) <= limit:
         return list(group.entries)
-    others = [id(entry) for entry in group.entries if id(entry) not in best][: max(0, limit - len(best))]
-    kept = best | set(others)
+    kept = set(list(map(id, sorted(group.entries, key=lambda entry: id(entry) not in best)))[:limit])
     return [entry for entry in group.entries if id(entry) in kept]
 
 

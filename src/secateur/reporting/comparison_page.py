@@ -20,6 +20,9 @@ from secateur.reporting.table import billions, megabytes, score, with_interval
 
 TEMPLATE = "comparison.html.j2"
 
+FIRST = ("run", "", "asked", "file", "mask", "speed-up", "p50 ms", "verdict")
+"""Columns of the table that are seen without scrolling."""
+
 LABELLED = 12
 """Of a front with more files than this only the ends are named in a chart; all are in the table."""
 
@@ -71,8 +74,8 @@ def headline(group: Group) -> str:
     told = ", ".join(f"{count} {sort}" for sort, count in made.most_common())
     fastest = ratio(reference.latency_ms / others[0].latency_ms, 2)
     whole = f"{len(others)} of {len(group.ranked)} files are beaten by none in both mAP and time: {told}"
-    where = f"the fastest takes {fastest.removesuffix('×')} times less time at {group.setting.task} mAP "
-    least = f"{where}{score(others[0].accuracy)} (unpruned FP32 {score(reference.accuracy)})"
+    mean_ap = f"{group.setting.task} mAP {score(others[0].accuracy)} (unpruned FP32 {score(reference.accuracy)})"
+    least = f"the fastest is {fastest} as fast at {mean_ap}"
     worth = "" if any(_is_pruned(entry) for entry in others) else " Pruning was not worth it here."
     return f"{whole}; {least}.{worth}"
 
@@ -90,6 +93,8 @@ def _is_pruned(entry: Entry) -> bool:
 def _section(group: Group) -> Section:
     best = {id(entry) for entry in group.front}
     columns = cells(group, group.entries)
+    heads = [head for head in FIRST if head in columns]
+    heads += [head for head in columns if head not in heads]
     kinds = [_kind(entry, best) for entry in group.entries]
     return Section(
         setting=asdict(group.setting),
@@ -98,8 +103,8 @@ def _section(group: Group) -> Section:
         front_phone=_drawn(group, best, LATENCY, PHONE),
         front_macs=_drawn(group, best, MACS, SMALL),
         front_size=_drawn(group, best, SIZE, SMALL),
-        heads=[head for head in columns if head],
-        rows=list(zip(kinds, zip(*(cell for head, cell in columns.items() if head), strict=True), strict=True)),
+        heads=heads,
+        rows=list(zip(kinds, map(list, zip(*(columns[head] for head in heads), strict=True)), strict=True)),
         method=method(group),
     )
 
