@@ -120,16 +120,12 @@ def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
     what = f"{entry.file} {entry.asked}".strip()
     speed = entry.speedup
     across = (entry.latency_ms * speed.median / speed.high, entry.latency_ms * speed.median / speed.low)
-    upright = entry.change and (
-        entry.accuracy + entry.change.low - entry.change.observed,
-        entry.accuracy + entry.change.high - entry.change.observed,
-    )
     return Point(
         name=f"{entry.run} {entry.file}",
         x=COSTS[cost](entry),
         y=entry.accuracy,
         x_interval=across if cost == LATENCY and named else None,
-        y_interval=upright if named else None,
+        y_interval=_upright(entry) if named else None,
         kind=_kind(entry, best),
         label=what if named else "",
         told=f"{entry.run}: {what}, mAP {score(entry.accuracy)}"
@@ -137,6 +133,14 @@ def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
         + f", {entry.latency_ms:.1f} ms, {with_interval(speed)}, {billions(entry.macs)}, "
         f"{megabytes(entry.size_bytes)} MB; {verdict(entry)}",
     )
+
+
+def _upright(entry: Entry) -> tuple[float, float] | None:
+    """The interval of the change, around the accuracy."""
+    found = entry.change
+    if found is None:
+        return None
+    return entry.accuracy + found.low - found.observed, entry.accuracy + found.high - found.observed
 
 
 def _kind(entry: Entry, best: set[int]) -> Kind:
