@@ -10,6 +10,9 @@ from typing import Any, Literal
 BASELINE = "baseline-fp32"
 """Name of the candidate that all others are compared with: the unpruned net, exported in FP32."""
 
+PRUNED = "pruned-"
+"""How the names of pruned nets' files begin."""
+
 
 @dataclass(frozen=True)
 class Artifact:

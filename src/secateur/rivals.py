@@ -12,13 +12,10 @@ from typing import Any
 
 from secateur.errors import StoppedError
 from secateur.fronts import Report, chosen, main_accuracy
-from secateur.results import Epoch, Rung, RunReport, StageRecord
+from secateur.results import PRUNED, Epoch, Rung, RunReport, StageRecord
 
 SAME_MACS = 0.01
 """Two nets that were pruned to one share differ by less than this, as channels go in portions."""
-
-PRUNED = "pruned-"
-"""How the names of pruned nets' files begin."""
 
 DECIDES_SPEED = ("model", "dataset", "activation", "quantization", "runtime", "export", "imgsz", "max_map_drop")
 """What two runs must have in common for their nets to be compared by MACs and mAP alone."""

@@ -184,7 +184,10 @@ def _tell(sweep: Sweep, folder: Path) -> None:
         console = Console(width=None if sys.stdout.isatty() else 140)
         runs = runs_in([job.folder for job in jobs if sweeps.report_in(job.folder)])
         console.print("\n", tables(compared(runs)), sep="")
-        _write_page(folder, page(compared(runs, every=True), folder.name, shlex.join(_as_typed(sweep))))
+        _write_page(
+            folder,
+            page(compared(runs, every=True), folder.name, shlex.join(["secateur", "run", "-m", *sweep.overrides])),
+        )
     for job in others:
         _say(f"{job.label} {_ending(job)}")
     following = [f"secateur compare {folder} --all   this table, with all files"] if finished else []
@@ -199,10 +202,6 @@ def _write_page(folder: Path, content: str) -> None:
         _say(f"cannot write {folder}/report.html: {error}")
     else:
         sys.stdout.write(f"\nReport   {folder}/report.html\n")
-
-
-def _as_typed(sweep: Sweep) -> list[str]:
-    return ["secateur", "run", "-m", *sweep.overrides]
 
 
 def _ending(job: Job) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from secateur.comparisons import Comparison, Entry, Group
 from secateur.reporting import charts
 from secateur.reporting.charts import Kind, Point, Size
 from secateur.reporting.comparison import cells, method, verdict
+from secateur.reporting.pages import environment
 from secateur.reporting.run_charts import PHONE, SMALL, WIDE
 from secateur.reporting.summary import change_interval, ratio
 from secateur.reporting.table import billions, megabytes, score, with_interval
+from secateur.results import PRUNED
 
 TEMPLATE = "comparison.html.j2"
 
@@ -51,16 +51,11 @@ class Section:
 
 def page(found: Comparison, title: str, command: str) -> str:
     """What `command` shows, whole."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections = [_section(group) for group in found.groups]
-    return environment.get_template(TEMPLATE).render(
-        title=title, command=command, sections=sections, endings=found.endings
+    return (
+        environment()
+        .get_template(TEMPLATE)
+        .render(title=title, command=command, sections=sections, endings=found.endings)
     )
 
 
@@ -87,7 +82,7 @@ def _sort(entry: Entry, reference: Entry) -> str:
 
 
 def _is_pruned(entry: Entry) -> bool:
-    return entry.file.startswith("pruned-")
+    return entry.file.startswith(PRUNED)
 
 
 def _section(group: Group) -> Section:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from secateur.reporting import run_charts, summary, table
+from secateur.reporting import pages, run_charts, summary, table
 from secateur.results import Accuracy, Candidate, Change, Footprint, RunReport
 
 TEMPLATE = "report.html.j2"
@@ -48,13 +47,7 @@ def render(report: RunReport) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment()
     environment.globals.update(accuracy_method=summary.accuracy_method, no_difference=summary.NO_DIFFERENCE)
     names: tuple[Callable[..., str], ...] = (
         summary.search,

@@ -8,13 +8,12 @@ import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from secateur.reporting.pages import environment
 from secateur.reporting.summary import MINUS
 from secateur.results import Sensitivity
 
@@ -141,21 +140,18 @@ def table(found: Sensitivity, limit: int | None = None) -> RenderableType:
 
 def page(found: Sensitivity, facts: Mapping[str, str]) -> str:
     """The page; `facts` tell what was measured and how: criterion, pictures, image size."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
-        headline=headline(found),
-        method=METHOD,
-        shares=[share(ratio) for ratio in found.ratios],
-        plots={"on-desk": plot(found, width=940, pitch=17), "on-phone": plot(found, width=420, pitch=20)},
-        columns=columns(found),
-        rows=[(row.group, changes(row)) for row in rows(found)],
-        facts=facts,
+    return (
+        environment()
+        .get_template(TEMPLATE)
+        .render(
+            headline=headline(found),
+            method=METHOD,
+            shares=[share(ratio) for ratio in found.ratios],
+            plots={"on-desk": plot(found, width=940, pitch=17), "on-phone": plot(found, width=420, pitch=20)},
+            columns=columns(found),
+            rows=[(row.group, changes(row)) for row in rows(found)],
+            facts=facts,
+        )
     )
 
 
