@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from secateur.edge import bench
 from secateur.edge.bench import Contender, Opened, Timing, Turn, compare, orders, paired_speedup, percentiles
 from secateur.errors import ExportError
 from secateur.results import Interval, Latency, Percentiles
@@ -191,6 +193,22 @@ def test_no_process_is_left_behind(short_model: Path, tmp_path: Path) -> None:
         timed({"short": short_model, "broken": tmp_path / "broken.onnx"}, "short")
 
     assert _children(os.getpid()) == before
+
+
+def test_no_end_waits_for_the_limit_of_an_answer_that_was_interrupted_as_it_began(
+    short_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(threading.Timer):
+        def start(self) -> None:
+            super().start()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "Timer", Interrupted)
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        timed({"a": short_model}, "a")
+
+    assert [thread for thread in set(threading.enumerate()) - before if not thread.daemon] == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

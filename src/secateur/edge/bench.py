@@ -143,11 +143,12 @@ class _Process:
     def _answer(self) -> Any:
         assert self._child.stdout
         limit = Timer(PATIENCE, self._child.kill)
-        limit.start()
+        limit.daemon = True  # an interrupt can come while it starts, and no end waits for it
         try:
+            limit.start()
             line = self._child.stdout.readline()
         finally:
-            limit.cancel()  # after an interrupt too, or the process would not end before its time is up
+            limit.cancel()
         if not line:
             raise ExportError(f"measuring {self._model} failed: {self._last_words()}")
         return json.loads(line)
