@@ -40,7 +40,8 @@ class Entry:
     """A model file as one device timed it and one evaluator scored it; mAP50-95 as fractions.
 
     `latency_ms` is what is ranked (see above), `p50_ms` and `p95_ms` are as they were measured; all are for a picture.
-    Intervals are those of the run itself, against its own unpruned FP32; None for that one.
+    Intervals are those of the run itself, against its own unpruned FP32; None for that one. `importance` is what the
+    run chose channels by.
     """
 
     run: str
@@ -52,6 +53,7 @@ class Entry:
     imgsz: int
     batch: int
     threads: int
+    importance: str | None
     params: int
     macs: int
     size_bytes: int
@@ -79,6 +81,14 @@ class Entry:
         return self.box_change if self.mask_map50_95 is None else self.mask_change
 
     @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """The interval of `change`, around `accuracy`; of no width where there is no change."""
+        found = self.change
+        if found is None:
+            return self.accuracy, self.accuracy
+        return self.accuracy + found.low - found.observed, self.accuracy + found.high - found.observed
+
+    @property
     def is_unpruned(self) -> bool:
         return self.file == BASELINE
 
@@ -101,10 +111,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Group:
-    """Files that may be compared, those that ship or all, the fastest first, what is not ranked last."""
+    """Files that may be compared, those that ship or, where it is `whole`, all; the fastest first, what is not ranked
+    last."""
 
     setting: Setting
     entries: tuple[Entry, ...]
+    whole: bool
 
     @property
     def ranked(self) -> list[Entry]:
@@ -246,7 +258,7 @@ def _group(where: Setting, runs: Sequence[Run], asked: Mapping[str, str], every:
         for file in run.report["candidates"]
         if every or file["name"] in (run.report["selected"], BASELINE)
     ]
-    return Group(where, tuple(sorted(_distinct(entries, every), key=_place)))
+    return Group(where, tuple(sorted(_distinct(entries, every), key=_place)), every)
 
 
 def _entry(run: Run, asked: str, file: Mapping[str, Any], times: Mapping[Any, float]) -> Entry:
@@ -264,6 +276,7 @@ def _entry(run: Run, asked: str, file: Mapping[str, Any], times: Mapping[Any, fl
         imgsz=file["imgsz"],
         batch=batch,
         threads=file["threads"],
+        importance=run.report["run"]["spec"].get("importance", {}).get("name"),
         params=file["params"],
         macs=file["macs"],
         size_bytes=file["size_bytes"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
 import traceback
@@ -22,7 +23,7 @@ from secateur.app.running import tell_tracking_it_is_over
 from secateur.comparisons import compared, runs_in
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import heeded
-from secateur.reporting.comparison import tables
+from secateur.reporting.comparison import tables, worth
 from secateur.reporting.comparison_page import page
 from secateur.sweeps import MULTIRUN, Job, Sweep
 
@@ -184,10 +185,10 @@ def _tell(sweep: Sweep, folder: Path) -> None:
         console = Console(width=None if sys.stdout.isatty() else 140)
         runs = runs_in([job.folder for job in jobs if sweeps.report_in(job.folder)])
         console.print("\n", tables(compared(runs)), sep="")
-        _write_page(
-            folder,
-            page(compared(runs, every=True), folder.name, shlex.join(["secateur", "run", "-m", *sweep.overrides])),
-        )
+        whole = compared(runs, every=True)
+        for told in itertools.chain.from_iterable(map(worth, whole.groups)):
+            console.print(told)
+        _write_page(folder, page(whole, folder.name, shlex.join(["secateur", "run", "-m", *sweep.overrides])))
     for job in others:
         _say(f"{job.label} {_ending(job)}")
     following = [f"secateur compare {folder} --all   this table, with all files"] if finished else []

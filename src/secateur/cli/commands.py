@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from secateur.comparisons import Comparison, Entry
     from secateur.edge.coco import JsonArray
+    from secateur.reporting.comparison import Offers
 
 OUTPUTS = Path("outputs")
 TRACKED = f"sqlite:///{OUTPUTS}/mlflow.db"
@@ -118,18 +119,18 @@ def compare(
     else:
         sys.stdout.write(pages.FORMATS[output](found, best))
     if html:
-        _write_page(html, found)
+        _write_page(html, found, best)
     if best is not None and not any(isinstance(each, offers.Offer) for each in best.values()):
         raise typer.Exit(2)
     if best and register:
         _register(offers.champion(found, best), uri, experiment)
 
 
-def _write_page(file: Path, found: Comparison) -> None:
+def _write_page(file: Path, found: Comparison, best: Offers | None) -> None:
     from secateur.reporting.comparison_page import page
 
     try:
-        file.write_text(page(found, "Runs side by side", shlex.join(["secateur", *sys.argv[1:]])))
+        file.write_text(page(found, "Runs side by side", shlex.join(["secateur", *sys.argv[1:]]), best))
     except OSError as error:
         raise SpecError(f"--html: cannot write: {error}") from error
 

@@ -19,6 +19,7 @@ from secateur.comparisons import Comparison, Entry, Group
 from secateur.offers import Nothing, Offer
 from secateur.reporting.summary import change_interval, is_measurable
 from secateur.reporting.table import NONE, billions, megabytes, millions, score, with_interval
+from secateur.worth import Rival, Verdict, weigh
 
 ASKED_WIDTH = 32
 LIMIT = 40
@@ -41,7 +42,8 @@ def tables(found: Comparison, offers: Offers | None = None, limit: int = LIMIT) 
         parts += [Text(f"{len(found.groups)} groups that are not compared: they differ in {_differences(found)}"), ""]
     for number, group in enumerate(found.groups):
         parts += [_Lines(group, limit, titled=len(found.groups) > 1), Text(method(group), style="dim")]
-        parts += ["", *_offer(group, offers[number])] if offers else []
+        parts += ["", *map(Text, worth(group))]
+        parts += ["", *offer_lines(group, offers[number])] if offers else []
         parts.append("")
     return Stack(*parts, *_endings(found))
 
@@ -54,7 +56,8 @@ def markdown(found: Comparison, offers: Offers | None = None) -> str:
         lines = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
         told = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
         blocks += [f"**{_title(group)}**", told, method(group)]
-        blocks += [line.plain for line in _offer(group, offers[number])] if offers else []
+        blocks += worth(group)
+        blocks += [line.plain for line in offer_lines(group, offers[number])] if offers else []
     return "\n\n".join([*blocks, *(line.plain for line in _endings(found))]) + "\n"
 
 
@@ -71,7 +74,7 @@ def as_csv(found: Comparison) -> str:
 def as_json(found: Comparison, offers: Offers | None = None) -> str:
     """Everything: groups with their files, the offers, and the runs that are not compared."""
     groups = [
-        {"setting": asdict(group.setting), "files": list(_plain(group))}
+        {"setting": asdict(group.setting), "files": list(_plain(group)), "worth": " ".join(worth(group)) or None}
         | ({"offer": _plain_offer(offers[number])} if offers else {})
         for number, group in enumerate(found.groups)
     ]
@@ -218,7 +221,37 @@ def verdict(entry: Entry) -> str:
     return f"{speed}, mAP {'differs' if entry.change.is_measurable else 'does not differ'}"
 
 
-def _offer(group: Group, offer: Offer | Nothing) -> Iterator[Text]:
+WORTH = {
+    Verdict.WORTH: "Pruning was worth it",
+    Verdict.NOT_WORTH: "Pruning was not worth it",
+    Verdict.OPEN: "Whether pruning was worth it is open",
+}
+
+
+def worth(group: Group) -> list[str]:
+    """A sentence, with the figures of the pruned file that stands best and of its rivals; none where that cannot be
+    said."""
+    weighed = weigh(group)
+    if weighed is None:
+        return []
+    fast = [_rival(rival) for rival in weighed.rivals if rival.as_fast]
+    slow = [_rival(rival) for rival in weighed.rivals if not rival.as_fast]
+    told = f"{WORTH[weighed.verdict]}: {_figures(weighed.pruned)}"
+    told += f"; as fast: {', '.join(fast)}" if fast else "; nothing that costs less effort is as fast"
+    return [told + (f"; not as fast: {', '.join(slow)}." if slow else ".")]
+
+
+def _rival(rival: Rival) -> str:
+    sure = "" if rival.differs else ", which does not differ"
+    return f"{rival.kind} ({_figures(rival.entry)}{sure if rival.as_fast else ''})"
+
+
+def _figures(entry: Entry) -> str:
+    return f"{entry.file} at {entry.imgsz} px with mAP {score(entry.accuracy)} in {entry.latency_ms:.1f} ms"
+
+
+def offer_lines(group: Group, offer: Offer | Nothing) -> Iterator[Text]:
+    """What to ship, why, and what the next ones lack; or that nothing fits, and what comes nearest."""
     if isinstance(offer, Nothing):
         near = f"{offer.nearest.file} of {offer.nearest.run}"
         yield Text(f"▶ Nothing fits. The nearest is {near}: {_told(offer.lacks)}", style="bold")

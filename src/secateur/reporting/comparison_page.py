@@ -9,14 +9,15 @@ from dataclasses import asdict, dataclass
 from markupsafe import Markup
 
 from secateur.comparisons import Comparison, Entry, Group
+from secateur.offers import Nothing, Offer
 from secateur.reporting import charts
 from secateur.reporting.charts import Kind, Point, Size
-from secateur.reporting.comparison import cells, method, verdict
+from secateur.reporting.comparison import Offers, cells, method, offer_lines, verdict, worth
 from secateur.reporting.pages import environment
 from secateur.reporting.run_charts import PHONE, SMALL, WIDE
 from secateur.reporting.summary import change_interval, ratio
 from secateur.reporting.table import billions, megabytes, score, with_interval
-from secateur.results import PRUNED
+from secateur.worth import is_pruned
 
 TEMPLATE = "comparison.html.j2"
 
@@ -40,6 +41,8 @@ class Section:
 
     setting: dict[str, str]
     headline: str
+    worth: list[str]
+    offer: list[str]
     front: Markup
     front_phone: Markup
     front_macs: Markup
@@ -49,9 +52,9 @@ class Section:
     method: str
 
 
-def page(found: Comparison, title: str, command: str) -> str:
-    """What `command` shows, whole."""
-    sections = [_section(group) for group in found.groups]
+def page(found: Comparison, title: str, command: str, offers: Offers | None = None) -> str:
+    """What `command` shows, whole; with `offers`, what of each group to ship."""
+    sections = [_section(group, offers[number] if offers else None) for number, group in enumerate(found.groups)]
     return (
         environment()
         .get_template(TEMPLATE)
@@ -60,7 +63,7 @@ def page(found: Comparison, title: str, command: str) -> str:
 
 
 def headline(group: Group) -> str:
-    """What the front is made of, and so whether pruning was worth it; no more than was measured."""
+    """What the front is made of; no more than was measured."""
     reference = group.reference
     others = [entry for entry in group.front if not entry.is_unpruned]
     if reference is None or not others:
@@ -71,21 +74,16 @@ def headline(group: Group) -> str:
     whole = f"{len(others)} of {len(group.ranked)} files are beaten by none in both mAP and time: {told}"
     mean_ap = f"{group.setting.task} mAP {score(others[0].accuracy)} (unpruned FP32 {score(reference.accuracy)})"
     least = f"the fastest is {fastest} as fast at {mean_ap}"
-    worth = "" if any(_is_pruned(entry) for entry in others) else " Pruning was not worth it here."
-    return f"{whole}; {least}.{worth}"
+    return f"{whole}; {least}."
 
 
 def _sort(entry: Entry, reference: Entry) -> str:
     """`pruned int8_static`, `unpruned int8_static at 96 px`."""
     size = "" if entry.imgsz == reference.imgsz else f" at {entry.imgsz} px"
-    return f"{'pruned' if _is_pruned(entry) else 'unpruned'} {entry.file.partition('-')[2] or entry.file}{size}"
+    return f"{'pruned' if is_pruned(entry) else 'unpruned'} {entry.file.partition('-')[2] or entry.file}{size}"
 
 
-def _is_pruned(entry: Entry) -> bool:
-    return entry.file.startswith(PRUNED)
-
-
-def _section(group: Group) -> Section:
+def _section(group: Group, offer: Offer | Nothing | None) -> Section:
     best = {id(entry) for entry in group.front}
     columns = cells(group, group.entries)
     heads = [head for head in FIRST if head in columns]
@@ -94,6 +92,8 @@ def _section(group: Group) -> Section:
     return Section(
         setting=asdict(group.setting),
         headline=headline(group),
+        worth=worth(group),
+        offer=[line.plain for line in offer_lines(group, offer)] if offer else [],
         front=_drawn(group, best, LATENCY, WIDE),
         front_phone=_drawn(group, best, LATENCY, PHONE),
         front_macs=_drawn(group, best, MACS, SMALL),
@@ -120,7 +120,7 @@ def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
         x=COSTS[cost](entry),
         y=entry.accuracy,
         x_interval=across if cost == LATENCY and named else None,
-        y_interval=_upright(entry) if named else None,
+        y_interval=entry.accuracy_interval if named and entry.change else None,
         kind=_kind(entry, best),
         label=what if named else "",
         told=f"{entry.run}: {what}, mAP {score(entry.accuracy)}"
@@ -128,14 +128,6 @@ def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
         + f", {entry.latency_ms:.1f} ms, {with_interval(speed)}, {billions(entry.macs)}, "
         f"{megabytes(entry.size_bytes)} MB; {verdict(entry)}",
     )
-
-
-def _upright(entry: Entry) -> tuple[float, float] | None:
-    """The interval of the change, around the accuracy."""
-    found = entry.change
-    if found is None:
-        return None
-    return entry.accuracy + found.low - found.observed, entry.accuracy + found.high - found.observed
 
 
 def _kind(entry: Entry, best: set[int]) -> Kind:
