@@ -108,6 +108,14 @@ def test_the_file_is_told_that_stands_best() -> None:
     assert found.pruned.file == "pruned-fp32"
 
 
+def test_what_a_run_ships_goes_before_what_it_made_on_the_way() -> None:
+    on_the_way = [file("baseline-int8", 0.335, 2.5), file("pruned-fp32", 0.36, 1.2)]
+    found = weighed(run("a", "magnitude", *on_the_way, file(PRUNED, 0.33, 2.5)))
+
+    assert found
+    assert found.pruned.file == PRUNED
+
+
 def test_a_smaller_picture_and_a_smaller_net_are_rivals() -> None:
     small = finished().candidates[0]
     small_picture = replace(

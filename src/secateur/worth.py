@@ -66,12 +66,14 @@ class Weighed:
 
 
 def weigh(group: Group) -> Weighed | None:
-    """The pruned file that stands best against its rivals; None where nothing is pruned, or nothing to set it against.
+    """The pruned file that stands best against its rivals, of those that runs ship where there are such; None where
+    nothing is pruned, or nothing to set it against.
 
     None also where the group is not whole, as rivals are seldom what a run ships.
     """
     rivals = _rivals(group) if group.whole else {}
-    pruned = front(entry for entry in group.ranked if is_pruned(entry) and entry.importance != RANDOM)
+    chosen = [entry for entry in group.ranked if is_pruned(entry) and entry.importance != RANDOM]
+    pruned = front([entry for entry in chosen if entry.ships] or chosen)
     if not rivals or not pruned:
         return None
     order = [Verdict.NOT_WORTH, Verdict.OPEN, Verdict.WORTH]

@@ -121,7 +121,8 @@ def _title(group: Group) -> str:
 
 def method(group: Group) -> str:
     """How the figures of a group came about."""
-    return METHOD.format(task=group.setting.task)
+    shared = _shared(group)
+    return METHOD.format(task=group.setting.task) + (f" Runs are of {shared}." if shared else "")
 
 
 @dataclass(frozen=True)
@@ -183,17 +184,23 @@ def _width(head: str, cells: list[str]) -> int:
 
 def cells(group: Group, entries: Sequence[Entry]) -> dict[str, list[str]]:
     """Those of each column, by its head; those that nobody needs are left out."""
-    best = set(map(id, group.front))
-    rows = [_row(entry, id(entry) in best, group.setting.task) for entry in entries]
+    best, shared = set(map(id, group.front)), _shared(group)
+    rows = [_row(entry, id(entry) in best, group.setting.task, shared) for entry in entries]
     columns = {head: [row[head] for row in rows] for head in rows[0]}
     return {head: cells for head, cells in columns.items() if head != "asked" or any(cells)}
 
 
-def _row(entry: Entry, is_best: bool, task: str) -> dict[str, str]:
+def _shared(group: Group) -> str:
+    """The sweep or search that all runs are of; nothing where they are of several, or of none."""
+    (first, *others) = {entry.run.rpartition("/")[0] for entry in group.entries}
+    return "" if others else first
+
+
+def _row(entry: Entry, is_best: bool, task: str, shared: str) -> dict[str, str]:
     batch = f" (batch {entry.batch})" if entry.batch != 1 else ""
     return {
         "": "●" if is_best else "",
-        "run": entry.run,
+        "run": f"…{entry.run.removeprefix(shared)}" if shared else entry.run,
         "asked": entry.asked,
         "file": entry.file,
         "params": millions(entry.params),
