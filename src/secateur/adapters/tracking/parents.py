@@ -26,6 +26,9 @@ STUDY = re.compile(r"\+{0,2}study=.")
 PLACE = "group_dir"
 """The tag by which a parent is found; the runs themselves are found by `run_dir`, which no parent has."""
 
+PARENT = "mlflow.parentRunId"
+"""MLflow's own tag, by which it knows whose child a run is."""
+
 _LOCK = ".mlflow.lock"
 _LONGEST_NAME = 250
 _LONGEST = 2000  # letters of a tag's value; the whole is in the plan, which is attached
