@@ -75,6 +75,11 @@ def headline(group: Group) -> str:
     return f"{whole}; {least}.{worth}"
 
 
+def front(group: Group, size: Size) -> str:
+    """mAP over latency of all files that can be ranked, as SVG; the front is named."""
+    return _drawn(group, {id(entry) for entry in group.front}, LATENCY, size)
+
+
 def _sort(entry: Entry, reference: Entry) -> str:
     """`pruned int8_static`, `unpruned int8_static at 96 px`."""
     size = "" if entry.imgsz == reference.imgsz else f" at {entry.imgsz} px"
@@ -91,24 +96,24 @@ def _section(group: Group) -> Section:
     heads = [head for head in FIRST if head in columns]
     heads += [head for head in columns if head not in heads]
     kinds = [_kind(entry, best) for entry in group.entries]
-    return Section(
+    return Section(  # Markup, as the drawings are our own
         setting=asdict(group.setting),
         headline=headline(group),
-        front=_drawn(group, best, LATENCY, WIDE),
-        front_phone=_drawn(group, best, LATENCY, PHONE),
-        front_macs=_drawn(group, best, MACS, SMALL),
-        front_size=_drawn(group, best, SIZE, SMALL),
+        front=Markup(_drawn(group, best, LATENCY, WIDE)),
+        front_phone=Markup(_drawn(group, best, LATENCY, PHONE)),
+        front_macs=Markup(_drawn(group, best, MACS, SMALL)),
+        front_size=Markup(_drawn(group, best, SIZE, SMALL)),
         heads=heads,
         rows=list(zip(kinds, map(list, zip(*(columns[head] for head in heads), strict=True)), strict=True)),
         method=method(group),
     )
 
 
-def _drawn(group: Group, best: set[int], cost: str, size: Size) -> Markup:
+def _drawn(group: Group, best: set[int], cost: str, size: Size) -> str:
     named = group.front if len(group.front) <= LABELLED else [group.front[0], group.front[-1]]
     names = {id(entry) for entry in named} if cost == LATENCY else set()
     points = [_point(entry, best, cost, id(entry) in names) for entry in group.ranked]
-    return Markup(charts.front(points, cost, f"{group.setting.task} mAP50-95", size))  # our own drawing
+    return charts.front(points, cost, f"{group.setting.task} mAP50-95", size)
 
 
 def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:

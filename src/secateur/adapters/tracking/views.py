@@ -29,8 +29,13 @@ def show_side_by_side(client: MlflowClient, experiment_id: str, runs: Sequence[M
 def _view(params: list[str], accuracy: str, where: str) -> dict[str, Any]:
     """In the words of MLflow's page; what is not said here it takes as it always does."""
     metrics = [accuracy, f"{accuracy}_change", _LATENCY, "final/speedup", "final/size_mb"]
-    axes = {"type": "PARALLEL", "selectedParams": params, "selectedMetrics": [accuracy, _LATENCY], "showAllRuns": False}
-    plane = {"type": "SCATTER", "xaxis": _metric(_LATENCY), "yaxis": _metric(accuracy)}
+    axes: dict[str, Any] = {
+        "type": "PARALLEL",
+        "selectedParams": params,
+        "selectedMetrics": [accuracy, _LATENCY],
+        "showAllRuns": False,
+    }
+    plane: dict[str, Any] = {"type": "SCATTER", "xaxis": _metric(_LATENCY), "yaxis": _metric(accuracy)}
     return {
         "searchFilter": where,
         "orderByKey": f"metrics.`{_LATENCY}`",  # where it is the start, the runs hide in their parent
