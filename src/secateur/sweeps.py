@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -33,6 +33,8 @@ STOP = "stop"
 P = TypeVar("P")
 
 State = Literal["finished", "failed", "killed", "stopped", "broken off", "not started"]
+UNTOLD: tuple[State, ...] = ("broken off", "not started")
+"""Of jobs without a report."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,10 @@ def _jobs_in(folder: Path) -> list[list[str]] | None:
     return None
 
 
-def tally(jobs: list[Job]) -> str:
+def tally(states: Iterable[State]) -> str:
     """`12 jobs: 10 finished, 1 failed, 1 not started`."""
-    counted = Counter(job.state for job in jobs)
-    return f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in counted.most_common())}"
+    counted = Counter(states)
+    return f"{counted.total()} jobs: {', '.join(f'{count} {state}' for state, count in counted.most_common())}"
 
 
 def report_in(folder: Path) -> dict[str, Any] | None:
