@@ -14,7 +14,7 @@ from secateur.reporting.charts import Kind, Point, Size
 from secateur.reporting.comparison import cells, method, verdict
 from secateur.reporting.pages import environment
 from secateur.reporting.run_charts import PHONE, SMALL, WIDE
-from secateur.reporting.summary import change_interval, ratio
+from secateur.reporting.summary import accuracy_span, change_interval, ratio, time_span
 from secateur.reporting.table import billions, megabytes, score, with_interval
 from secateur.results import PRUNED
 
@@ -118,29 +118,19 @@ def _drawn(group: Group, best: set[int], cost: str, size: Size) -> str:
 
 def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
     what = f"{entry.file} {entry.asked}".strip()
-    speed = entry.speedup
-    across = (entry.latency_ms * speed.median / speed.high, entry.latency_ms * speed.median / speed.low)
     return Point(
         name=f"{entry.run} {entry.file}",
         x=COSTS[cost](entry),
         y=entry.accuracy,
-        x_interval=across if cost == LATENCY and named else None,
-        y_interval=_upright(entry) if named else None,
+        x_interval=time_span(entry.latency_ms, entry.speedup) if cost == LATENCY and named else None,
+        y_interval=accuracy_span(entry.accuracy, entry.change) if named and entry.change else None,
         kind=_kind(entry, best),
         label=what if named else "",
         told=f"{entry.run}: {what}, mAP {score(entry.accuracy)}"
         + (f" ({change_interval(entry.change)})" if entry.change else "")
-        + f", {entry.latency_ms:.1f} ms, {with_interval(speed)}, {billions(entry.macs)}, "
+        + f", {entry.latency_ms:.1f} ms, {with_interval(entry.speedup)}, {billions(entry.macs)}, "
         f"{megabytes(entry.size_bytes)} MB; {verdict(entry)}",
     )
-
-
-def _upright(entry: Entry) -> tuple[float, float] | None:
-    """The interval of the change, around the accuracy."""
-    found = entry.change
-    if found is None:
-        return None
-    return entry.accuracy + found.low - found.observed, entry.accuracy + found.high - found.observed
 
 
 def _kind(entry: Entry, best: set[int]) -> Kind:
