@@ -9,7 +9,7 @@ ARGS   ?=
 study   = $(if $(findstring +study=,$(ARGS)),,+study=$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check sweep compare ui bench clean
+.PHONY: help setup run test check sweep compare ui bench pictures clean
 .SUFFIXES:
 
 help: ## list the targets
@@ -33,6 +33,9 @@ ui: $(VENV)/.ready ## open MLflow's pages on 127.0.0.1
 
 bench: $(VENV)/.ready ## hold secateur against its goals; one part: ARGS=store (hours for all)
 	@$(BIN)/python experiments/bench.py $(ARGS)
+
+pictures: $(VENV)/.ready ## draw the pictures of docs/ anew
+	@$(BIN)/python docs/draw.py $(ARGS)
 
 test: $(VENV)/.ready ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -62,7 +62,10 @@ def test_a_job_that_could_not_end_was_broken_off(tmp_path: Path) -> None:
     tell(tmp_path / "1", "finished")
 
     assert [job.state for job in sweeps.jobs_of(RATES, tmp_path)] == ["broken off", "finished", "not started"]
-    assert sweeps.tally(sweeps.jobs_of(RATES, tmp_path)) == "3 jobs: 1 broken off, 1 finished, 1 not started"
+    assert (
+        sweeps.tally(job.state for job in sweeps.jobs_of(RATES, tmp_path))
+        == "3 jobs: 1 broken off, 1 finished, 1 not started"
+    )
 
 
 def test_the_newest_sweep_of_the_same_jobs_is_found(tmp_path: Path) -> None:

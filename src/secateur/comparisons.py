@@ -20,6 +20,7 @@ from typing import Any
 from secateur.errors import SpecError
 from secateur.fronts import Report, front, setting, unpruned, unpruned_ms
 from secateur.manifest import DeviceReport, Timed, devices_of
+from secateur.records import shared_by_all
 from secateur.results import BASELINE, Change, Fingerprint, Interval
 
 ON_DEVICE = " (its bundle)"
@@ -214,7 +215,7 @@ def _endings(runs: Sequence[Run]) -> Iterator[tuple[str, tuple[str, str]]]:
 def _asked(runs: Sequence[Run]) -> list[str]:
     """Of each run's overrides, those that not all have."""
     overrides = [shlex.split(run.report["run"]["command"])[2:] for run in runs]
-    common = set.intersection(*map(set, overrides)) if overrides else set()
+    common = shared_by_all(overrides)
     return [" ".join(override for override in each if override not in common) for each in overrides]
 
 

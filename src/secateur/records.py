@@ -1,14 +1,22 @@
-"""What a run's folder tells of its stages, also where the run was killed."""
+"""What the folders of runs tell of their stages, also where a run was killed; and how folders of many are known."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 SEARCHES = "searches"
 """Where in the outputs a search's folder is."""
+
+SWEEP, SEARCH = "sweep.json", "search.json"
+"""What lies in a folder of many runs, and says what was asked."""
+
+
+def shared_by_all(overrides: Sequence[Sequence[str]]) -> set[str]:
+    """The overrides that each of these runs has; none of no runs."""
+    return set.intersection(*map(set, overrides)) if overrides else set()
 
 
 def records_in(folder: Path) -> list[dict[str, Any]]:

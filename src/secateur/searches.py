@@ -13,10 +13,10 @@ from filelock import FileLock
 
 from secateur.errors import SpecError
 from secateur.fronts import Report
+from secateur.records import SEARCH
 from secateur.spaces import Space, space_of
 from secateur.sweeps import read_plan, report_in
 
-PLAN = "search.json"
 LOCK = ".lock"
 FORMAT = 1
 
@@ -44,10 +44,10 @@ def begin(search: Search, folder: Path) -> None:
     """Writes down what is asked; raises SpecError where something else was asked in this folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK):
-        if (folder / PLAN).exists():
+        if (folder / SEARCH).exists():
             _check_same(read(folder), search, folder)
         else:
-            (folder / PLAN).write_bytes(msgspec.json.format(msgspec.json.encode(search), indent=2))
+            (folder / SEARCH).write_bytes(msgspec.json.format(msgspec.json.encode(search), indent=2))
 
 
 def _check_same(before: Search, search: Search, folder: Path) -> None:
@@ -66,7 +66,7 @@ def _shown(value: Any) -> str:
 
 def read(folder: Path) -> Search:
     """Raises SpecError where the folder holds no search, or one that is newer than this."""
-    return read_plan(folder / PLAN, Search, FORMAT)
+    return read_plan(folder / SEARCH, Search, FORMAT)
 
 
 def reports(folder: Path) -> dict[int, Report]:

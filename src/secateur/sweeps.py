@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,13 +17,12 @@ import msgspec
 
 from secateur import plugins
 from secateur.errors import SpecError
-from secateur.records import records_in
+from secateur.records import SWEEP, records_in, shared_by_all
 from secateur.store import kind_of
 
 MULTIRUN = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 """What makes a sweep of `secateur run`."""
 
-PLAN = "sweep.json"
 LOCK = ".lock"
 """In a job's folder: whose process holds it works on the job."""
 
@@ -34,6 +33,8 @@ STOP = "stop"
 P = TypeVar("P")
 
 State = Literal["finished", "failed", "killed", "stopped", "broken off", "not started"]
+UNTOLD: tuple[State, ...] = ("broken off", "not started")
+"""Of jobs without a report."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,16 @@ def write(sweep: Sweep, folder: Path) -> None:
     for job in jobs_of(sweep, folder):
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / LOCK).touch()
-    beside = folder / f".{PLAN}.part"
+    beside = folder / f".{SWEEP}.part"
     beside.write_bytes(msgspec.json.format(msgspec.json.encode(sweep), indent=2))
-    beside.replace(folder / PLAN)
+    beside.replace(folder / SWEEP)
 
 
 def read(folder: Path) -> Sweep:
     """Raises SpecError where the folder holds no sweep, or one that is newer than this."""
     if not folder.is_dir():
         raise SpecError(f"no folder {folder}; the sweeps there are lie in outputs/sweeps, or where outputs=… says")
-    return read_plan(folder / PLAN, Sweep, FORMAT)
+    return read_plan(folder / SWEEP, Sweep, FORMAT)
 
 
 def read_plan(path: Path, kind: type[P], known: int) -> P:
@@ -106,7 +107,7 @@ def is_interrupted(folder: Path) -> bool:
 
 
 def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:
-    common = set.intersection(*map(set, sweep.jobs))
+    common = shared_by_all(sweep.jobs)
     own = [[override for override in job if override not in common] for job in sweep.jobs]
     return [Job(number, overrides, folder / str(number)) for number, overrides in enumerate(own)]
 
@@ -114,7 +115,7 @@ def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:
 def newest(sweeps: Path, jobs: list[list[str]]) -> Path | None:
     """The folder of the newest sweep of these jobs, whichever launcher did them; names begin with the time, so that
     after the clock was put back it may be another of them."""
-    folders = sorted((path.parent for path in sweeps.glob(f"*/{PLAN}")), key=lambda folder: folder.name, reverse=True)
+    folders = sorted((path.parent for path in sweeps.glob(f"*/{SWEEP}")), key=lambda folder: folder.name, reverse=True)
     return next((folder for folder in folders if _jobs_in(folder) == jobs), None)
 
 
@@ -125,10 +126,10 @@ def _jobs_in(folder: Path) -> list[list[str]] | None:
     return None
 
 
-def tally(jobs: list[Job]) -> str:
+def tally(states: Iterable[State]) -> str:
     """`12 jobs: 10 finished, 1 failed, 1 not started`."""
-    counted = Counter(job.state for job in jobs)
-    return f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in counted.most_common())}"
+    counted = Counter(states)
+    return f"{counted.total()} jobs: {', '.join(f'{count} {state}' for state, count in counted.most_common())}"
 
 
 def report_in(folder: Path) -> dict[str, Any] | None:

@@ -118,6 +118,7 @@ def test_params_and_tags_are_named_as_on_the_command_line(uri: str, live: tuple[
     assert run.data.params["schedule.target"] == "0.6"
     assert run.data.params["finetune.cos_lr"] == "true"
     assert run.data.tags["versions.torch"] == "2.13.0"
+    assert "torch" not in run.data.tags
     assert run.info.run_name == "demo"
     assert run.info.status == "FINISHED"
 

@@ -11,10 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from secateur.adapters.tracking import first_page, replay, settle_group
+from secateur.adapters.tracking import first_page, replay, settle_group, table_page
 from secateur.results import RunReport
-from tests.example_report import failed, finished
+from tests.example_report import detector, failed, finished
 from tests.example_tracking import client, everything, log_live, of_job, open_sink, parents, write_folder, write_plan
+
+TRAINING = "workflowType=machine_learning"
+"""Of MLflow's two menus the one for runs."""
 
 Job = Callable[[int, RunReport], str]
 
@@ -212,7 +215,8 @@ def test_the_pages_begin_with_the_newest_sweep_side_by_side(uri: str, night: Pat
 
     experiment = client(uri).get_experiment_by_name("trials").experiment_id
     assert address.startswith("http://127.0.0.1:5077/#/compare-runs?")
-    assert shown_in(address) == {"runs": runs, "experiments": [experiment]}
+    assert address.endswith(TRAINING)
+    assert shown_in(address.removesuffix(f"&{TRAINING}")) == {"runs": runs, "experiments": [experiment]}
 
 
 def test_a_sweep_with_less_than_two_results_is_not_compared(uri: str, night: Path) -> None:
@@ -220,8 +224,29 @@ def test_a_sweep_with_less_than_two_results_is_not_compared(uri: str, night: Pat
     done(uri, night, 1, failed())
 
     experiment = client(uri).get_experiment_by_name("trials").experiment_id
-    assert first_page(uri, 5000) == f"http://127.0.0.1:5000/#/experiments/{experiment}/runs"
+    assert first_page(uri, 5000) == f"http://127.0.0.1:5000/#/experiments/{experiment}/runs?{TRAINING}"
 
 
 def test_the_pages_of_nothing_begin_at_home(uri: str) -> None:
     assert first_page(uri, 5000) == "http://127.0.0.1:5000/#/"
+
+
+def test_the_table_of_detectors_has_their_box_map(uri: str, night: Path) -> None:
+    for number in (0, 1):
+        done(uri, night, number, detector())
+
+    address = table_page(uri, 5000)
+
+    experiment = client(uri).get_experiment_by_name("trials")
+    view = json.loads(experiment.tags["mlflow.sharedViewState.secateur"])
+    assert address == (
+        f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=secateur&{TRAINING}"
+    )
+    assert "metrics.`final/box_map50_95`" in view["selectedColumns"]
+    assert view["searchFilter"] == f"tags.`mlflow.parentRunId` = '{the_parent(uri).info.run_id}'"
+
+
+def test_there_is_no_table_of_one_run(uri: str, night: Path) -> None:
+    done(uri, night, 0, finished())
+
+    assert table_page(uri, 5000) is None

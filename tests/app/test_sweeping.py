@@ -1,12 +1,15 @@
-"""What is refused before a sweep begins; whole sweeps are in test_end_to_end.py."""
+"""What is refused before a sweep begins, and what is told at its end; whole sweeps are in test_end_to_end.py."""
 
 from pathlib import Path
 
 import pytest
 
+from secateur import sweeps
 from secateur.app import sweeping
 from secateur.errors import SpecError
 from secateur.sweeps import Sweep, write
+from tests.example_report import failed, finished
+from tests.example_tracking import of_job, write_folder, write_plan
 
 
 def sweep(*overrides: str) -> int:
@@ -76,3 +79,21 @@ def test_going_on_is_of_sweeps() -> None:
 @pytest.mark.parametrize("flags", [["--cfg", "job"], ["--help"]])
 def test_what_only_shows_something_begins_no_sweep(flags: list[str]) -> None:
     assert not sweeping.is_meant(["-m", "schedule.target=0.2,0.3", *flags])
+
+
+def test_a_job_that_failed_is_told_once_and_with_what_was_asked_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_plan(tmp_path, [0.3, 0.6, 0.9])
+    for number, report in enumerate((finished(), failed())):
+        write_folder(tmp_path / str(number), of_job(tmp_path, number, report))
+
+    sweeping._tell(sweeps.read(tmp_path), tmp_path)
+
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "secateur: job 1 (schedule.target=0.6) failed: finetune: no space left on device",
+        "secateur: job 2 (schedule.target=0.9) not started",
+    ]
+    assert "no space left" not in said.out
+    assert "3 jobs: 1 finished, 1 failed, 1 not started" in said.out

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.comparisons import Comparison, Run, compared
+from secateur.comparisons import Comparison, Run, compared, runs_in
 from secateur.reporting.comparison_page import page as comparison_page
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
@@ -25,6 +25,9 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium"),
     pytest.mark.slow,
 ]
+
+HONEST = Path(__file__).parents[2] / "docs" / "example" / "honest"
+"""A real sweep, whose files have long names in the charts."""
 
 DESK, PHONE = {"width": 1000, "height": 900}, {"width": 390, "height": 844}
 
@@ -54,6 +57,7 @@ PAGES = {
     "detector": reported(detector),
     "faulty": reported(with_fault),
     "channels": reported(with_channels),
+    "long names": lambda: comparison_page(compared(runs_in([HONEST]), every=True), "sweep", "secateur compare"),
     "sweep": lambda: comparison_page(many(20), "sweep", "secateur run -m schedule.target=0.1,0.2"),
 }
 
@@ -184,9 +188,12 @@ def test_the_candidates_need_no_scrolling_on_a_desk(browser: object, tmp_path: P
 
 
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
-def test_no_label_of_a_chart_lies_on_another(viewport: dict[str, int], browser: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["finished", "long names"])
+def test_no_label_of_a_chart_lies_on_another(
+    kind: str, viewport: dict[str, int], browser: object, tmp_path: Path
+) -> None:
     page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]
-    page.goto(page_of(render(finished()), tmp_path))
+    page.goto(page_of(PAGES[kind](), tmp_path))
 
     overlapping = page.evaluate(
         """() => [...document.querySelectorAll('svg.chart')].flatMap(svg => {

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -20,12 +21,12 @@ from secateur.app.checking import check_places, make_outputs, to_spec
 from secateur.app.composing import Planned, as_command, in_one_line, planned, shipped
 from secateur.app.launching import BASIC, CONSOLE, run_job
 from secateur.app.running import tell_tracking_it_is_over
-from secateur.comparisons import compared, runs_in
+from secateur.comparisons import Comparison, compared, runs_in
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import heeded
 from secateur.reporting.comparison import tables, worth
 from secateur.reporting.comparison_page import page
-from secateur.sweeps import MULTIRUN, Job, Sweep
+from secateur.sweeps import MULTIRUN, Job, State, Sweep
 
 FIXED = ("hydra.sweep.subdir", "hydra/sweeper", "hydra.sweeper._target_")
 SHOW = {"--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -170,7 +171,7 @@ def _to_resume(which: str, sweep: Sweep, place: Path) -> Path | None:
         asked = " ".join(before.overrides)
         raise SpecError(f"{folder} is another sweep: go on with it by secateur run -m {asked} {RESUME}={folder}")
     jobs = sweeps.jobs_of(sweep, folder)
-    _say(f"going on with {folder}: {sweeps.tally(jobs)}")
+    _say(f"going on with {folder}: {sweeps.tally(job.state for job in jobs)}")
     for stage, why in {stage: why for job in jobs for stage, why in sweeps.stale(job.folder).items()}.items():
         _say(f"{stage} is repeated, and what follows from it: {why}")
     return folder
@@ -178,22 +179,24 @@ def _to_resume(which: str, sweep: Sweep, place: Path) -> Path | None:
 
 def _tell(sweep: Sweep, folder: Path) -> None:
     """The sweep's table, what became of the jobs that are not in it, and what to type next."""
-    jobs = sweeps.jobs_of(sweep, folder)
-    finished = [job for job in jobs if job.state == "finished"]
-    others = [job for job in jobs if job not in finished]
+    states = [(job, job.state) for job in sweeps.jobs_of(sweep, folder)]
+    finished = [job for job, state in states if state == "finished"]
+    others = [(job, state) for job, state in states if state != "finished"]
     if finished:
         console = Console(width=None if sys.stdout.isatty() else 140)
-        runs = runs_in([job.folder for job in jobs if sweeps.report_in(job.folder)])
-        console.print("\n", tables(compared(runs)), sep="")
+        runs = runs_in([job.folder for job, state in states if state not in sweeps.UNTOLD])
+        console.print("\n", tables(_without_the_failed(compared(runs))), sep="")
         whole = compared(runs, every=True)
         for told in itertools.chain.from_iterable(map(worth, whole.groups)):
             console.print(told)
         _write_page(folder, page(whole, folder.name, shlex.join(["secateur", "run", "-m", *sweep.overrides])))
-    for job in others:
-        _say(f"{job.label} {_ending(job)}")
+    for job, state in others:
+        _say(f"{job.label} {_ending(job, state)}")
     following = [f"secateur compare {folder} --all   this table, with all files"] if finished else []
     following += [f"the same command with {RESUME}   what is not finished"] if others else []
-    sys.stdout.write(f"\n{sweeps.tally(jobs)}\n\nNext     " + "\n         ".join(following) + "\n")
+    sys.stdout.write(
+        f"\n{sweeps.tally(state for _, state in states)}\n\nNext     " + "\n         ".join(following) + "\n"
+    )
 
 
 def _write_page(folder: Path, content: str) -> None:
@@ -205,9 +208,14 @@ def _write_page(folder: Path, content: str) -> None:
         sys.stdout.write(f"\nReport   {folder}/report.html\n")
 
 
-def _ending(job: Job) -> str:
+def _without_the_failed(found: Comparison) -> Comparison:
+    """They are told below the table, with what was asked of each."""
+    return replace(found, endings={run: end for run, end in found.endings.items() if end[0] == "finished"})
+
+
+def _ending(job: Job, state: State) -> str:
     report = sweeps.report_in(job.folder)
-    return f"{job.state}: {report['run']['error']}" if report else job.state
+    return f"{state}: {report['run']['error']}" if report else state
 
 
 def _say(line: str) -> None:

@@ -286,9 +286,11 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Open MLflow's pages on 127.0.0.1; the address that is printed sets the runs of the newest sweep side by side."""
-    from secateur.adapters.tracking import first_page, serve
+    from secateur.adapters.tracking import first_page, serve, table_page
 
     typer.echo(f"Open     {first_page(uri, port)}")
+    if table := table_page(uri, port):
+        typer.echo(f"Table    {table}")
     raise typer.Exit(serve(uri, port))
 
 

@@ -333,6 +333,7 @@ def _labels() -> dict[str, Any]:
         "encode": {
             "enter": {
                 "text": {"field": "datum.label"},
+                "font": {"value": _FONT},
                 "fontSize": {"value": 13},
                 "fill": {"signal": f"datum.datum.rank == 0 ? '{LEAF}' : '{INK}'"},
                 "fontWeight": {"signal": "datum.datum.rank == 0 ? 'bold' : 'normal'"},

@@ -15,7 +15,7 @@ from secateur.reporting.charts import Kind, Point, Size
 from secateur.reporting.comparison import Offers, cells, method, offer_lines, verdict, worth
 from secateur.reporting.pages import environment
 from secateur.reporting.run_charts import PHONE, SMALL, WIDE
-from secateur.reporting.summary import change_interval, ratio
+from secateur.reporting.summary import accuracy_span, change_interval, ratio, time_span
 from secateur.reporting.table import billions, megabytes, score, with_interval
 from secateur.worth import is_pruned
 
@@ -77,6 +77,11 @@ def headline(group: Group) -> str:
     return f"{whole}; {least}."
 
 
+def front(group: Group, size: Size) -> str:
+    """mAP over latency of all files that can be ranked, as SVG; the front is named."""
+    return _drawn(group, {id(entry) for entry in group.front}, LATENCY, size)
+
+
 def _sort(entry: Entry, reference: Entry) -> str:
     """`pruned int8_static`, `unpruned int8_static at 96 px`."""
     size = "" if entry.imgsz == reference.imgsz else f" at {entry.imgsz} px"
@@ -89,43 +94,41 @@ def _section(group: Group, offer: Offer | Nothing | None) -> Section:
     heads = [head for head in FIRST if head in columns]
     heads += [head for head in columns if head not in heads]
     kinds = [_kind(entry, best) for entry in group.entries]
-    return Section(
+    return Section(  # Markup, as the drawings are our own
         setting=asdict(group.setting),
         headline=headline(group),
         worth=worth(group),
         offer=[line.plain for line in offer_lines(group, offer)] if offer else [],
-        front=_drawn(group, best, LATENCY, WIDE),
-        front_phone=_drawn(group, best, LATENCY, PHONE),
-        front_macs=_drawn(group, best, MACS, SMALL),
-        front_size=_drawn(group, best, SIZE, SMALL),
+        front=Markup(_drawn(group, best, LATENCY, WIDE)),
+        front_phone=Markup(_drawn(group, best, LATENCY, PHONE)),
+        front_macs=Markup(_drawn(group, best, MACS, SMALL)),
+        front_size=Markup(_drawn(group, best, SIZE, SMALL)),
         heads=heads,
         rows=list(zip(kinds, map(list, zip(*(columns[head] for head in heads), strict=True)), strict=True)),
         method=method(group),
     )
 
 
-def _drawn(group: Group, best: set[int], cost: str, size: Size) -> Markup:
+def _drawn(group: Group, best: set[int], cost: str, size: Size) -> str:
     named = group.front if len(group.front) <= LABELLED else [group.front[0], group.front[-1]]
     names = {id(entry) for entry in named} if cost == LATENCY else set()
     points = [_point(entry, best, cost, id(entry) in names) for entry in group.ranked]
-    return Markup(charts.front(points, cost, f"{group.setting.task} mAP50-95", size))  # our own drawing
+    return charts.front(points, cost, f"{group.setting.task} mAP50-95", size)
 
 
 def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
     what = f"{entry.file} {entry.asked}".strip()
-    speed = entry.speedup
-    across = (entry.latency_ms * speed.median / speed.high, entry.latency_ms * speed.median / speed.low)
     return Point(
         name=f"{entry.run} {entry.file}",
         x=COSTS[cost](entry),
         y=entry.accuracy,
-        x_interval=across if cost == LATENCY and named else None,
-        y_interval=entry.accuracy_interval if named and entry.change else None,
+        x_interval=time_span(entry.latency_ms, entry.speedup) if cost == LATENCY and named else None,
+        y_interval=accuracy_span(entry.accuracy, entry.change) if named and entry.change else None,
         kind=_kind(entry, best),
         label=what if named else "",
         told=f"{entry.run}: {what}, mAP {score(entry.accuracy)}"
         + (f" ({change_interval(entry.change)})" if entry.change else "")
-        + f", {entry.latency_ms:.1f} ms, {with_interval(speed)}, {billions(entry.macs)}, "
+        + f", {entry.latency_ms:.1f} ms, {with_interval(entry.speedup)}, {billions(entry.macs)}, "
         f"{megabytes(entry.size_bytes)} MB; {verdict(entry)}",
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from secateur.reporting import charts
 from secateur.reporting.charts import Bar, Kind, Point, Size, Spread, Step
-from secateur.reporting.summary import change, task
+from secateur.reporting.summary import accuracy_span, change, task, time_span
 from secateur.reporting.table import billions, megabytes, score, speedup
 from secateur.results import BASELINE, Candidate, RunReport
 
@@ -95,7 +95,7 @@ def least_accuracy(report: RunReport) -> float | None:
 
 
 def _point(candidate: Candidate, selected: str | None, cost: str) -> Point:
-    factor = speedup(candidate).split()[0]
+    factor, found = speedup(candidate).split()[0], candidate.accuracy_change
     told = (
         f"{candidate.name}: {task(candidate.accuracy)} mAP50-95 {score(candidate.accuracy.main)}, "
         f"p50 {candidate.latency.ms.p50:.1f} ms, {speedup(candidate)}, "
@@ -105,8 +105,8 @@ def _point(candidate: Candidate, selected: str | None, cost: str) -> Point:
         name=candidate.name,
         x=COSTS[cost](candidate),
         y=candidate.accuracy.main,
-        x_interval=_time_span(candidate) if cost == LATENCY else None,
-        y_interval=_accuracy_span(candidate),
+        x_interval=time_span(candidate.latency.ms.p50, candidate.latency.speedup) if cost == LATENCY else None,
+        y_interval=accuracy_span(candidate.accuracy.main, found.main) if found else None,
         kind=_kind(candidate, selected),
         label=f"{candidate.name} {factor}" if cost == LATENCY else candidate.name,
         told=told + (f"; refused: {candidate.fault}" if candidate.fault else ""),
@@ -119,20 +119,6 @@ def _kind(candidate: Candidate, selected: str | None) -> Kind:
     if candidate.fault:
         return "fault"
     return "baseline" if candidate.name == BASELINE else "dominated"
-
-
-def _time_span(candidate: Candidate) -> tuple[float, float]:
-    """The speed-up's interval as milliseconds around the p50."""
-    speed, p50 = candidate.latency.speedup, candidate.latency.ms.p50
-    return p50 * speed.median / speed.high, p50 * speed.median / speed.low
-
-
-def _accuracy_span(candidate: Candidate) -> tuple[float, float] | None:
-    """The interval of the difference to the unpruned FP32, around the accuracy."""
-    if candidate.accuracy_change is None:
-        return None
-    found, main = candidate.accuracy_change.main, candidate.accuracy.main
-    return main + found.low - found.observed, main + found.high - found.observed
 
 
 def _spread(candidate: Candidate, selected: str | None) -> Spread:

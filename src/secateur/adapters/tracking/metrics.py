@@ -79,7 +79,7 @@ def _change_metrics(name: str, found: Mapping[str, float] | None) -> dict[str, f
     return {name: found["observed"], f"{name}_low": found["low"], f"{name}_high": found["high"]} if found else {}
 
 
-def header_tags(header: Mapping[str, Any], run_dir: Path) -> dict[str, str]:
+def header_tags(header: Mapping[str, Any], run_dir: Path) -> dict[str, Setting]:
     """What runs can be told apart by from their start."""
     kind = "search" if run_dir.absolute().parent.parent.name == SEARCHES else "sweep"
     many = header["id"].rpartition("/")[0]
@@ -87,7 +87,8 @@ def header_tags(header: Mapping[str, Any], run_dir: Path) -> dict[str, str]:
     groups = ({kind: many} if many else {}) | ({"study": studies[-1]} if studies else {})
     source = {"mlflow.source.name": "secateur", "mlflow.source.type": "LOCAL"}
     commit = {"mlflow.source.git.commit": header["git"]} if header["git"] else {}
-    return {"command": header["command"], **header["versions"], **groups, **source, **commit}
+    versions = flatten({"versions": header["versions"]})
+    return {"command": header["command"], **versions, **groups, **source, **commit}
 
 
 def summary_tags(summary: Mapping[str, Any]) -> dict[str, Setting]:

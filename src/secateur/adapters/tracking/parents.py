@@ -15,16 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from secateur.records import SEARCH, SWEEP, shared_by_all
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-PLANS = {"sweep": "sweep.json", "search": "search.json"}
+PLANS = {"sweep": SWEEP, "search": SEARCH}
 """What lies in a folder of each kind: what was asked."""
 
 STUDY = re.compile(r"\+{0,2}study=.")
 PLACE = "group_dir"
 """The tag by which a parent is found; the runs themselves are found by `run_dir`, which no parent has."""
+
+PARENT = "mlflow.parentRunId"
+"""MLflow's own tag, by which it knows whose child a run is."""
 
 _LOCK = ".mlflow.lock"
 _LONGEST_NAME = 250
@@ -49,7 +54,7 @@ class Group:
 
     def name_of(self, run_dir: Path, header: Mapping[str, Any]) -> str:
         """Of a job: its number, and what of its overrides not all jobs have."""
-        common = set.intersection(*map(set, self.plan.get("jobs") or [self.overrides]))
+        common = shared_by_all(self.plan.get("jobs") or [self.overrides])
         words = shlex.split(header["command"])[2:]
         own = [word for word in words if word not in common]
         return " ".join([header["name"], run_dir.absolute().name, *own])[:_LONGEST_NAME]

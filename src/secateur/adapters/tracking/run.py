@@ -22,7 +22,7 @@ from secateur.adapters.tracking.metrics import (
     rung_metrics,
     summary_tags,
 )
-from secateur.adapters.tracking.parents import Parent, group_of, parent_of, runs_with
+from secateur.adapters.tracking.parents import PARENT, Parent, group_of, parent_of, runs_with
 from secateur.manifest import DEVICES, DeviceReport
 from secateur.reporting.summary import Setting, flatten, typed
 
@@ -187,7 +187,7 @@ def open_run(uri: str, experiment: str, header: Mapping[str, Any], run_dir: Path
         experiment_id = experiment_of(client, uri, experiment)
         group = group_of(run_dir)
         parent = parent_of(client, experiment_id, group, start) if group else None
-        tags = {"run_dir": _folder(run_dir)} | ({"mlflow.parentRunId": parent.id} if parent else {})
+        tags = {"run_dir": _folder(run_dir)} | ({PARENT: parent.id} if parent else {})
         name = group.name_of(run_dir, header) if group else header["name"]
         opened = client.create_run(experiment_id, start, tags, name)
         run = Run(client, experiment_id, opened.info.run_id, start, parent)

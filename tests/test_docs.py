@@ -1,0 +1,86 @@
+"""What the guides show is what the commands say, and what they point to is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+LARGEST = 30_000
+"""Bytes of a picture: each stays in the history for good."""
+
+
+def shown() -> list[tuple[str, str]]:
+    """Each command of the guides that begins with `$`, and what stands below it."""
+    blocks = [
+        block
+        for guide in sorted(DOCS.glob("*.md"))
+        for block in re.findall(r"^    \$ (secateur .+)\n((?:    .*\n)+)", guide.read_text(), re.MULTILINE)
+    ]
+    return [(command, re.sub(r"^    ", "", told, flags=re.MULTILINE).rstrip()) for command, told in blocks]
+
+
+def without_ends(text: str) -> str:
+    """Lines without the blanks at their ends, as they stand in a guide."""
+    return "\n".join(line.rstrip() for line in text.replace(f"{ROOT.as_posix()}/", "").splitlines())
+
+
+def pictures() -> list[Path]:
+    return sorted((DOCS / "pictures").glob("*"))
+
+
+def told_in(picture: Path) -> list[str]:
+    """What is written in it, and what its marks tell under the pointer."""
+    root = ElementTree.parse(picture).getroot()
+    return [text.strip() for element in root.iter() for text in [element.text or ""] if "title" in element.tag]
+
+
+@pytest.mark.parametrize(("command", "told"), shown())
+def test_a_command_of_a_guide_says_what_the_guide_shows(command: str, told: str) -> None:
+    code = "from secateur.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert told in without_ends(done.stdout)
+
+
+def test_some_commands_are_shown_with_what_they_say() -> None:
+    assert len(shown()) >= 2
+
+
+def test_the_pictures_are_those_of_the_reports(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, DOCS / "draw.py", tmp_path], check=True)
+
+    assert [path.name for path in pictures()] == sorted(path.name for path in tmp_path.iterdir())
+    for path in pictures():
+        assert told_in(path) == told_in(tmp_path / path.name), "draw them anew: make pictures"
+        assert told_in(path)
+
+
+@pytest.mark.parametrize("picture", pictures(), ids=lambda path: path.name)
+def test_a_picture_is_small_stands_alone_and_is_made_for_light_and_dark(picture: Path) -> None:
+    content = picture.read_text(encoding="utf-8")
+
+    assert len(content.encode()) <= LARGEST
+    assert "prefers-color-scheme: dark" in content
+    assert set(re.findall(r"\w+://[^\"' ]+", content)) == {"http://www.w3.org/2000/svg"}
+    assert "<script" not in content
+    assert set(re.findall(r"var\((--\w+)\)", content)) <= set(re.findall(r"(--\w+):", content))
+
+
+@pytest.mark.parametrize("guide", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_what_a_guide_points_to_is_there(guide: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", guide.read_text())
+
+    missing = [target for target in targets if "://" not in target and not (guide.parent / target).exists()]
+
+    assert missing == []
