@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Protocol, TypeVar
@@ -25,6 +25,7 @@ class Standing(Protocol):
 
 
 S = TypeVar("S", bound=Standing)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,17 @@ class Point:
 
 
 def front(points: Iterable[S]) -> list[S]:
-    """Those that no other dominates, the fastest first; one dominates another that is nowhere better and somewhere
+    """Those that no other dominates in accuracy and time, the fastest first."""
+    return unbeaten(points, lambda point: point.latency_ms, lambda point: point.accuracy)
+
+
+def unbeaten(points: Iterable[T], cost: Callable[[T], float], worth: Callable[[T], float]) -> list[T]:
+    """Those that no other dominates, the cheapest first; one dominates another that is nowhere better and somewhere
     worse."""
-    best: list[S] = []
-    for point in sorted(points, key=lambda point: (point.latency_ms, -point.accuracy)):
-        as_good = best and (point.latency_ms, point.accuracy) == (best[-1].latency_ms, best[-1].accuracy)
-        if not best or as_good or point.accuracy > best[-1].accuracy:
+    best: list[T] = []
+    for point in sorted(points, key=lambda point: (cost(point), -worth(point))):
+        as_good = best and (cost(point), worth(point)) == (cost(best[-1]), worth(best[-1]))
+        if not best or as_good or worth(point) > worth(best[-1]):
             best.append(point)
     return best
 

@@ -29,7 +29,7 @@ def test_the_front_is_what_no_other_beats_in_both() -> None:
         Point("as dear", 40, 0.4),
     ]
 
-    assert [point.name for point in charts.unbeaten(points)] == ["cheap", "dear"]
+    assert [point.name for point in charts.unbeaten(points)] == ["cheap", "dear", "as dear"]
 
 
 def test_each_point_tells_what_it_is_under_the_pointer() -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
+from secateur import fronts
+
 if TYPE_CHECKING:
     import altair
 
@@ -87,12 +89,8 @@ class Bar:
 
 
 def unbeaten(points: Iterable[Point]) -> list[Point]:
-    """Those without fault that no other beats in both, from cheap to dear; of equals, one."""
-    found: list[Point] = []
-    for point in sorted((p for p in points if p.kind != "fault"), key=lambda p: (p.x, -p.y)):
-        if not found or point.y > found[-1].y:
-            found.append(point)
-    return found
+    """Those without fault that no other beats in both, from cheap to dear."""
+    return fronts.unbeaten((p for p in points if p.kind != "fault"), lambda p: p.x, lambda p: p.y)
 
 
 def front(points: Sequence[Point], x: str, y: str, size: Size, least: float | None = None) -> str:
