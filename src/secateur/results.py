@@ -118,6 +118,18 @@ class AccuracyChange:
 
 
 @dataclass(frozen=True)
+class ClassChange:
+    """What one class' mAP50-95, of masks or of a detector's boxes, differs by from the unpruned FP32 file's, paired by
+    validation picture; `objects` of it are labelled there."""
+
+    name: str
+    objects: int
+    before: float
+    after: float
+    change: Change
+
+
+@dataclass(frozen=True)
 class EndToEnd:
     """Time of one picture, from its pixels in memory to its boxes and masks, and of what comes before and after the
     forward pass; `speedup` is that of the whole."""
@@ -197,6 +209,8 @@ class Candidate:
     latency: Latency
     accuracy_change: AccuracyChange | None = None
     fault: str | None = None
+    classes: tuple[ClassChange, ...] = ()
+    """Those that have objects, in the data set's order; none of the unpruned FP32."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from secateur.reporting.comparison_page import page as comparison_page
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
-from tests.example_report import detector, failed, finished, with_channels, with_fault
+from tests.example_report import detector, failed, finished, with_channels, with_classes, with_fault
 
 CHROMIUM = shutil.which("chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -54,6 +54,8 @@ PAGES = {
     "detector": reported(detector),
     "faulty": reported(with_fault),
     "channels": reported(with_channels),
+    "classes": reported(with_classes),
+    "many classes": lambda: render(with_classes(80)),
     "sweep": lambda: comparison_page(many(20), "sweep", "secateur run -m schedule.target=0.1,0.2"),
 }
 
@@ -200,3 +202,27 @@ def test_no_label_of_a_chart_lies_on_another(viewport: dict[str, int], browser: 
     )
 
     assert overlapping == []
+
+
+def test_the_table_of_classes_says_what_the_report_says(browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    page.goto(page_of(render(with_classes()), tmp_path))
+    told = next(c for c in report_dict(with_classes(), None)["candidates"] if c["name"] == with_classes().selected)
+
+    assert len(told["classes"]) == 4
+    for found in told["classes"]:
+        cells = row(page, "Which classes paid", found["name"])
+        assert number(cells["objects"]) == found["objects"]
+        assert number(cells["before"]) == round(found["before"], 3)
+        assert number(cells["after"]) == round(found["after"], 3)
+
+
+def test_on_paper_the_table_of_channels_is_there(browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    page.goto(page_of(render(with_channels()), tmp_path))
+    region = page.locator("details .scroll")
+
+    assert not region.is_visible()
+    page.emulate_media(media="print")
+    assert region.is_visible()
+    assert region.bounding_box()["height"] > 50

@@ -35,6 +35,7 @@ def render(report: RunReport) -> str:
             figures=_figures(report),
             drawn={name: Markup(svg) for name, svg in _charts(report).items()},
             channels=run_charts.kept_channels(report),
+            paid=summary.who_paid(report),
             settings=[f"{name}={summary.typed(value)}" for name, value in summary.flatten(report.spec).items()],
             dataset=summary.flatten(report.dataset or {}),
             change_method=summary.change_method(report),
@@ -48,7 +49,14 @@ def render(report: RunReport) -> str:
 
 def _environment() -> Environment:
     environment = pages.environment()
-    environment.globals.update(accuracy_method=summary.accuracy_method, no_difference=summary.NO_DIFFERENCE)
+    environment.globals.update(
+        accuracy_method=summary.accuracy_method,
+        task=summary.task,
+        by_change=run_charts.by_change,
+        most_lost=run_charts.MOST_LOST,
+        most_gained=run_charts.MOST_GAINED,
+        no_difference=summary.NO_DIFFERENCE,
+    )
     names: tuple[Callable[..., str], ...] = (
         summary.search,
         table.score,
@@ -85,6 +93,11 @@ def _charts(report: RunReport) -> dict[str, str]:
         drawn |= {
             "channels": run_charts.channels(report, run_charts.WIDE[0]),
             "channels_phone": run_charts.channels(report, run_charts.PHONE[0]),
+        }
+    if paid := summary.who_paid(report):
+        drawn |= {
+            "classes": run_charts.classes(paid, run_charts.WIDE[0]),
+            "classes_phone": run_charts.classes(paid, run_charts.PHONE[0]),
         }
     return drawn
 
