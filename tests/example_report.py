@@ -21,6 +21,7 @@ from secateur.results import (
     Percentiles,
     Rung,
     RunReport,
+    Sample,
 )
 
 FULL = Footprint(params=3_410_000, macs=6_360_000_000)
@@ -108,6 +109,18 @@ def with_classes(count: int = len(CLASSES)) -> RunReport:
     found = (*CLASSES, *more)
     told = (c if c.name == BASELINE else replace(c, classes=found) for c in finished().candidates)
     return replace(finished(), candidates=tuple(told))
+
+
+def with_samples(folder: Path) -> RunReport:
+    """The same run, two grey pictures looked at by each file; they are written into the folder."""
+    from PIL import Image
+
+    drawn = folder / "sample.jpg"
+    Image.new("RGB", (320, 240), "grey").save(drawn)
+    found = ("2 person, 1 cup", "nothing")
+    samples = tuple(Sample(f"{n}.jpg", told, Artifact(drawn, "ef" * 32)) for n, told in enumerate(found))
+    told = tuple(replace(c, samples=samples) for c in finished().candidates)
+    return replace(finished(), candidates=told)
 
 
 def candidates() -> tuple[Candidate, ...]:

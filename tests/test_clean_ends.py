@@ -344,6 +344,7 @@ def test_a_sweep_makes_exactly_what_its_jobs_do_not_share(detect_checkpoint: Pat
         "export": 4,  # the unpruned net, and each pruned one
         "quantize": 8,  # those in FP32 and in INT8
         "verify": 8,  # each file
+        "depict": 8,
         "evaluate": 4 + 8,  # each net as a checkpoint, and each file
         "contrast": 6,  # all files of a job together
         "benchmark": 6,

@@ -24,6 +24,7 @@ from secateur.results import (
     Rung,
     RunHeader,
     RunReport,
+    Sample,
     Sensitivity,
 )
 from secateur.runner import Runner
@@ -36,6 +37,7 @@ from secateur.stages import (
     benchmark,
     contrast,
     convert,
+    depict,
     evaluate,
     export,
     finetune,
@@ -54,6 +56,9 @@ from secateur.store import Store, artifact, size
 
 VERIFIED = 4
 """Training pictures on which each file must give something of use."""
+
+SAMPLES = 3
+"""Validation pictures into which is drawn what each file finds."""
 
 log = logging.getLogger(__name__)
 
@@ -316,11 +321,12 @@ def measure(
     """Each net in FP32 and quantized, as files: looked at, scored and timed, both against the unpruned FP32."""
     exported = {name: as_onnx(net.weights, name, spec, stage) for name, net in nets.items()}
     files = reference(nets["baseline"], exported["baseline"], spec) | shipping(nets, exported, spec, data, stage)
-    faults, scores = {}, {}
+    faults, scores, samples = {}, {}, {}
     for name, file in files.items():
         looked = verify.Inputs(file.model, file.timer.without_clock, data, spec.imgsz, VERIFIED, spec.seed)
         faults[name] = stage(verify.run, looked, name).fault
         scores[name] = score(file.model, name, None, spec, data, stage, file.timer.without_clock)
+        samples[name] = () if faults[name] else depicted(file, name, spec, data, stage)
     changed = contrasts({name: scored.matches for name, scored in scores.items()}, names, spec, stage)
     entrants = {name: benchmark.Entrant(file.model, file.timer) for name, file in files.items()}
     inputs = benchmark.Inputs(entrants, BASELINE, spec.benchmark, data, spec.seed)
@@ -329,7 +335,7 @@ def measure(
         Candidate(
             name, file.timer.runtime.name, file.quantization, file.model, size(file.model.path), file.net.footprint,
             scores[name].accuracy, latencies[name], changed.changes.get(name), faults[name],
-            changed.classes.get(name, ()),
+            changed.classes.get(name, ()), samples[name],
         )
         for name, file in files.items()
     )  # fmt: skip
@@ -376,6 +382,12 @@ def converted(model: Artifact, name: str, spec: RunSpec, stage: Runner) -> Artif
     if not isinstance(spec.runtime, ConvertingRuntime):
         return model
     return stage(convert.run, convert.Inputs(model, spec.runtime), name).model
+
+
+def depicted(file: File, name: str, spec: RunSpec, data: Artifact, stage: Runner) -> tuple[Sample, ...]:
+    """What the file finds in a few validation pictures."""
+    inputs = depict.Inputs(file.model, file.timer.without_clock, data, SAMPLES, spec.seed)
+    return stage(depict.run, inputs, name).samples
 
 
 def contrasts(matches: dict[str, Artifact], names: tuple[str, ...], spec: RunSpec, stage: Runner) -> contrast.Outputs:

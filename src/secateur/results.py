@@ -192,6 +192,15 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """A validation picture with what a file found in it: told, as `3 circle, 1 star`, and drawn, a small JPEG."""
+
+    picture: str
+    found: str
+    drawn: Artifact
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A model file that could ship, with all that was measured on that very file; the unpruned FP32 has no change.
 
@@ -211,6 +220,8 @@ class Candidate:
     fault: str | None = None
     classes: tuple[ClassChange, ...] = ()
     """Those that have objects, in the data set's order; none of the unpruned FP32."""
+    samples: tuple[Sample, ...] = ()
+    """The same pictures of all candidates; none of one with a fault."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,15 @@ class Figure:
     difference: str
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What one file found in a picture; `data` is the drawing, as an address that holds it."""
+
+    candidate: str
+    found: str
+    data: str
+
+
 def render(report: RunReport) -> str:
     """The page."""
     return (
@@ -36,6 +46,7 @@ def render(report: RunReport) -> str:
             drawn={name: Markup(svg) for name, svg in _charts(report).items()},
             channels=run_charts.kept_channels(report),
             paid=summary.who_paid(report),
+            pictures=_pictures(report),
             settings=[f"{name}={summary.typed(value)}" for name, value in summary.flatten(report.spec).items()],
             dataset=summary.flatten(report.dataset or {}),
             change_method=summary.change_method(report),
@@ -100,6 +111,17 @@ def _charts(report: RunReport) -> dict[str, str]:
             "classes_phone": run_charts.classes(paid, run_charts.PHONE[0]),
         }
     return drawn
+
+
+def _pictures(report: RunReport) -> dict[str, list[Drawn]]:
+    """What each file found in each sample picture."""
+    pictures: dict[str, list[Drawn]] = {}
+    for candidate in report.candidates:
+        for sample in candidate.samples:
+            data = base64.b64encode(sample.drawn.path.read_bytes()).decode()
+            found = Drawn(candidate.name, sample.found, f"data:image/jpeg;base64,{data}")
+            pictures.setdefault(sample.picture, []).append(found)
+    return pictures
 
 
 def _figures(report: RunReport) -> list[Figure]:

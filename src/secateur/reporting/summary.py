@@ -22,6 +22,7 @@ from secateur.results import (
     Latency,
     Rung,
     RunReport,
+    Sample,
 )
 
 Setting = str | int | float | bool | None
@@ -300,9 +301,14 @@ def _candidate(candidate: Candidate, run_dir: Path | None) -> dict[str, Any]:
         **asdict(candidate.accuracy),
         **_changes(candidate.accuracy_change),
         "classes": [asdict(found) for found in candidate.classes],
+        "samples": [_sample(sample, run_dir) for sample in candidate.samples],
         "fault": candidate.fault,
         **_latency(candidate.latency),
     }
+
+
+def _sample(sample: Sample, run_dir: Path | None) -> dict[str, str]:
+    return {"picture": sample.picture, "found": sample.found, "file": _relative(sample.drawn.path, run_dir)}
 
 
 def _changes(changes: AccuracyChange | None) -> dict[str, Any]:
