@@ -14,6 +14,10 @@ PRUNED = "pruned-"
 """How the names of pruned nets' files begin."""
 
 
+FEW_PICTURES = 10
+"""A class that fewer validation pictures hold has much too narrow an interval: that of one picture is a point."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A file or folder that a stage made; equal content has an equal digest, wherever it lies."""
@@ -120,13 +124,24 @@ class AccuracyChange:
 @dataclass(frozen=True)
 class ClassChange:
     """What one class' mAP50-95, of masks or of a detector's boxes, differs by from the unpruned FP32 file's, paired by
-    validation picture; `objects` of it are labelled there."""
+    validation picture; `objects` of it are labelled there, in so many `pictures`."""
 
     name: str
     objects: int
+    pictures: int
     before: float
     after: float
     change: Change
+
+    @property
+    def is_told_by_few(self) -> bool:
+        """Whether too few pictures hold it for its interval to say anything."""
+        return self.pictures < FEW_PICTURES
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether the interval leaves out 0, and is to be trusted."""
+        return not self.is_told_by_few and self.change.is_measurable
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,10 @@ def test_classes_stand_by_what_they_changed_by_the_one_that_lost_most_first() ->
 
     names = re.findall(r'<th scope="row">(person|zebra|cup|chair)</th>', page)
     assert names == ["cup", "person", "chair", "zebra"]
-    row = "<td>34</td><td>0.300</td><td>0.180</td><td>−0.120 (−0.190 to −0.060)</td><td>differs</td>"
+    row = "<td>34</td><td>20</td><td>0.300</td><td>0.180</td><td>−0.120 (−0.190 to −0.060)</td><td>differs</td>"
     assert f'<th scope="row">cup</th>{row}' in page
     assert "<td>−0.002 (−0.015 to +0.012)</td><td>does not differ</td>" in page
+    assert "<td>+0.040 (+0.010 to +0.080)</td><td>too few pictures</td>" in page
     assert "Which classes paid" not in render(finished())
 
 

@@ -128,9 +128,9 @@ def test_the_class_that_paid_is_told_and_the_other_differs_by_nothing(runner: Ru
 
     found = by_class(runner, tmp_path, replace(SURE, mask=right))
 
-    assert found["even"] == ClassChange("even", 20, pytest.approx(0.995), pytest.approx(0.995), NOTHING)
+    assert found["even"] == ClassChange("even", 20, 20, pytest.approx(0.995), pytest.approx(0.995), NOTHING)
     assert (found["odd"].before, found["odd"].after) == pytest.approx((0.995, 0))  # by hand: nothing of it is right
-    assert found["odd"].change.is_measurable
+    assert found["odd"].is_measurable
 
 
 def test_a_class_without_objects_is_left_out(runner: Runner, tmp_path: Path) -> None:
@@ -145,9 +145,11 @@ def test_a_class_of_one_picture_has_an_interval_of_the_redraws_that_hold_it(runn
     rare, right = replace(SURE, label=labels, object_label=labels), ALL.copy()
     right[7] = False
 
-    change = by_class(runner, tmp_path, replace(rare, mask=right), rare)["odd"].change
+    lost = by_class(runner, tmp_path, replace(rare, mask=right), rare)["odd"]
 
-    assert (change.observed, change.low, change.high) == pytest.approx((-0.995, -0.995, -0.995))
+    assert (lost.change.observed, lost.change.low, lost.change.high) == pytest.approx((-0.995, -0.995, -0.995))
+    assert (lost.objects, lost.pictures) == (1, 1)
+    assert not lost.is_measurable  # one picture tells nothing of others
 
 
 def test_the_classes_of_a_detector_are_of_its_boxes(runner: Runner, tmp_path: Path) -> None:

@@ -88,12 +88,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Difference:
-    """A line of a chart of differences: a dot with its interval as whiskers, pale where that holds 0."""
+    """A line of a chart of differences: a dot with its interval as whiskers, pale where it tells nothing."""
 
     name: str
     value: float
     interval: tuple[float, float]
     told: str
+    is_measurable: bool
 
 
 def unbeaten(points: Iterable[Point]) -> list[Point]:
@@ -233,7 +234,7 @@ def differences(found: Sequence[Difference], x: str, width: int) -> str:
             "low": one.interval[0],
             "high": one.interval[1],
             "told": one.told,
-            "color": SOFT if one.interval[0] <= 0 <= one.interval[1] else CLAY if one.value < 0 else LEAF,
+            "color": SOFT if not one.is_measurable else CLAY if one.value < 0 else LEAF,
         }
         for one in found
     ]

@@ -10,7 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from secateur.reporting import pages, run_charts, summary, table
-from secateur.results import Accuracy, Candidate, Change, Footprint, RunReport
+from secateur.results import FEW_PICTURES, Accuracy, Candidate, Change, Footprint, RunReport
 
 TEMPLATE = "report.html.j2"
 
@@ -64,6 +64,7 @@ def _environment() -> Environment:
         accuracy_method=summary.accuracy_method,
         task=summary.task,
         by_change=run_charts.by_change,
+        few_pictures=FEW_PICTURES,
         most_lost=run_charts.MOST_LOST,
         most_gained=run_charts.MOST_GAINED,
         no_difference=summary.NO_DIFFERENCE,

@@ -65,10 +65,15 @@ def channels(report: RunReport, width: int) -> str:
 def classes(candidate: Candidate, width: int) -> str:
     """What each class' mAP changed by, or those of the largest changes where there are many."""
     drawn = [
-        Difference(found.name, found.change.observed, (found.change.low, found.change.high),
-                   f"{found.name}: {change_interval(found.change)}, {found.objects} objects")
+        Difference(
+            name=found.name,
+            value=found.change.observed,
+            interval=(found.change.low, found.change.high),
+            told=f"{found.name}: {change_interval(found.change)}, {found.objects} objects, {found.pictures} pictures",
+            is_measurable=found.is_measurable,
+        )
         for found in largest(by_change(candidate))
-    ]  # fmt: skip
+    ]
     return charts.differences(drawn, f"change of {task(candidate.accuracy)} mAP50-95", width)
 
 

@@ -46,8 +46,7 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     counts = redraws(baseline.images, inputs.draws, inputs.seed)
     counts = np.vstack([np.ones_like(counts[:1]), counts])
     before = _scores(baseline, counts)
-    labels, objects = np.unique(baseline.object_label, return_counts=True)
-    named = [(inputs.names[label], int(count)) for label, count in zip(labels, objects, strict=True)]
+    named = [(inputs.names[label], *_held(baseline, label)) for label in np.unique(baseline.object_label)]
     changes, classes = {}, {}
     for done, (name, candidate) in enumerate(inputs.candidates.items()):
         tools.progress(done, len(inputs.candidates))
@@ -71,14 +70,20 @@ def _change(before: Scores, after: Scores) -> AccuracyChange:
     return AccuracyChange(box, change(means(mask_before), means(mask_after)))
 
 
-def _class_changes(named: list[tuple[str, int]], before: Scores, after: Scores) -> tuple[ClassChange, ...]:
+def _held(found: Matches, label: int) -> tuple[int, int]:
+    """How many objects of a class there are, and in how many pictures."""
+    images = found.object_image[found.object_label == label]
+    return len(images), len(np.unique(images))
+
+
+def _class_changes(named: list[tuple[str, int, int]], before: Scores, after: Scores) -> tuple[ClassChange, ...]:
     """Of masks, or of boxes where either net has no masks."""
     (box_before, mask_before), (box_after, mask_after) = before, after
     has_masks = mask_before is not None and mask_after is not None
     old, new = (mask_before, mask_after) if has_masks else (box_before, box_after)
     return tuple(
-        ClassChange(name, objects, float(was[0]), float(now[0]), change(was, now))
-        for (name, objects), was, now in zip(named, old.T, new.T, strict=True)  # type: ignore[union-attr]
+        ClassChange(name, objects, pictures, float(was[0]), float(now[0]), change(was, now))
+        for (name, objects, pictures), was, now in zip(named, old.T, new.T, strict=True)  # type: ignore[union-attr]
     )
 
 
