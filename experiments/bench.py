@@ -72,6 +72,7 @@ STAGES = sum(
         "export": 1 + 4,
         "quantize": (1 + 4) * (1 + 3),  # each net, as it is and in three ways
         "verify": (1 + 4) * (1 + 3),
+        "depict": (1 + 4) * (1 + 3),
         "evaluate": 1 + 4 * 2 + (1 + 4) * (1 + 3),  # the checkpoints, pruned and tuned, and the files
         "contrast": 4 * 3,  # all files of a job together
         "benchmark": 4 * 3,

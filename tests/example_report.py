@@ -12,6 +12,7 @@ from secateur.results import (
     Artifact,
     Candidate,
     Change,
+    ClassChange,
     EndToEnd,
     Fingerprint,
     Footprint,
@@ -20,6 +21,7 @@ from secateur.results import (
     Percentiles,
     Rung,
     RunReport,
+    Sample,
 )
 
 FULL = Footprint(params=3_410_000, macs=6_360_000_000)
@@ -91,6 +93,34 @@ def with_channels() -> RunReport:
     scarce = {name: (4, width) for name, (_, width) in CHANNELS.items()}
     told = (first, replace(second, channels=CHANNELS), replace(rejected, channels=scarce))
     return replace(finished(), rungs=told)
+
+
+CLASSES = (
+    ClassChange("person", 210, 90, 0.402, 0.390, Change(-0.012, -0.020, -0.004)),
+    ClassChange("zebra", 12, 4, 0.600, 0.640, Change(0.040, 0.010, 0.080)),
+    ClassChange("cup", 34, 20, 0.300, 0.180, Change(-0.120, -0.190, -0.060)),
+    ClassChange("chair", 51, 30, 0.251, 0.249, Change(-0.002, -0.015, 0.012)),
+)
+
+
+def with_classes(count: int = len(CLASSES)) -> RunReport:
+    """The same run, which noted what each class changed by; of more than there are, some that lost little."""
+    more = (ClassChange(f"class {n}", n, n, 0.3, 0.3 - n / 1000, Change(-n / 1000, -0.1, 0.1)) for n in range(4, count))
+    found = (*CLASSES, *more)
+    told = (c if c.name == BASELINE else replace(c, classes=found) for c in finished().candidates)
+    return replace(finished(), candidates=tuple(told))
+
+
+def with_samples(folder: Path) -> RunReport:
+    """The same run, two grey pictures looked at by each file; they are written into the folder."""
+    from PIL import Image
+
+    drawn = folder / "sample.jpg"
+    Image.new("RGB", (320, 240), "grey").save(drawn)
+    found = ("2 person, 1 cup", "nothing")
+    samples = tuple(Sample(f"{n}.jpg", told, Artifact(drawn, "ef" * 32)) for n, told in enumerate(found))
+    told = tuple(replace(c, samples=samples) for c in finished().candidates)
+    return replace(finished(), candidates=told)
 
 
 def candidates() -> tuple[Candidate, ...]:

@@ -296,8 +296,8 @@ def test_what_another_version_made_is_told_and_done_again_and_nothing_else(
 
     told, again, *_ = attempt.said.splitlines()
     assert told.startswith(f"secateur: going on with {aged.parent}: 3 jobs: 2 finished, 1 failed")
-    assert again == "secateur: contrast is repeated, and what follows from it: VERSION 0 → 1"
-    assert {record["version"] for record in records_in(aged) if record["stage"] == "contrast"} == {1}
+    assert again == "secateur: contrast is repeated, and what follows from it: VERSION 0 → 2"
+    assert {record["version"] for record in records_in(aged) if record["stage"] == "contrast"} == {2}
     assert (other.read_bytes(), other.stat().st_mtime_ns) == (before, stamp)
 
 
@@ -310,7 +310,7 @@ def test_a_job_that_another_process_does_is_waited_for_and_left_out(
         assert command.process.stderr
         line = f"secateur: {aged} is being worked on by another process; waiting for it\n"
         assert line in iter(command.process.stderr.readline, "")
-        done = [record | {"version": 1} if record["stage"] == "contrast" else record for record in records_in(aged)]
+        done = [record | {"version": 2} if record["stage"] == "contrast" else record for record in records_in(aged)]
         (aged / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in done))
     command.end()
 
@@ -344,6 +344,7 @@ def test_a_sweep_makes_exactly_what_its_jobs_do_not_share(detect_checkpoint: Pat
         "export": 4,  # the unpruned net, and each pruned one
         "quantize": 8,  # those in FP32 and in INT8
         "verify": 8,  # each file
+        "depict": 8,
         "evaluate": 4 + 8,  # each net as a checkpoint, and each file
         "contrast": 6,  # all files of a job together
         "benchmark": 6,

@@ -131,7 +131,7 @@ def test_every_stage_is_recorded_in_its_order(first: Run) -> None:
         *rungs[1],
         *(("export", net, None) for net in nets),
         *(("quantize", file, None) for file in files),
-        *((stage, file, None) for file in files for stage in ("verify", "evaluate")),
+        *((stage, file, None) for file in files for stage in ("verify", "evaluate", "depict")),
         ("contrast", "accuracies", None),
         ("benchmark", "onnxruntime", None),
     ]
@@ -522,7 +522,7 @@ def test_a_net_is_quantized_scored_and_timed_as_it_is(
     assert "Nothing is pruned" in run.said
     assert "Nothing is pruned" in (run.folder / "report.html").read_text()
     assert {record["stage"] for record in run.records} == {
-        "prepare", "baseline", "evaluate", "export", "quantize", "verify", "contrast", "benchmark",
+        "prepare", "baseline", "evaluate", "export", "quantize", "verify", "depict", "contrast", "benchmark",
     }  # fmt: skip
 
 

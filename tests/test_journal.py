@@ -9,7 +9,7 @@ from secateur.reporting.summary import report_dict
 from secateur.results import RunReport, StageRecord
 from secateur.store import artifact
 from tests.conftest import files_no_larger_than
-from tests.example_report import failed, finished
+from tests.example_report import failed, finished, with_samples
 
 MOMENT = "2026-11-22T16:00:10+00:00"
 
@@ -130,3 +130,19 @@ def test_a_killed_attempts_models_give_way_to_those_of_the_next(folder: Path, re
 
     assert artifact(kept.model.path).sha256 == model.sha256
     assert [path.name for path in (folder / "models").iterdir()] == [kept.model.path.name]
+
+
+def test_sample_pictures_come_into_the_runs_folder_and_its_page(
+    folder: Path, report: RunReport, tmp_path: Path
+) -> None:
+    samples = with_samples(tmp_path).candidates[0].samples
+    drawn = replace(report, candidates=tuple(replace(c, samples=samples) for c in report.candidates))
+    journal = Journal(folder)
+
+    kept = journal.with_models(drawn)
+    journal.run_finished(kept)
+
+    assert (folder / "samples" / "1-baseline-fp32.jpg").read_bytes() == samples[0].drawn.path.read_bytes()
+    told = json.loads((folder / "report.json").read_text())["candidates"][0]["samples"]
+    assert told[1] == {"picture": "1.jpg", "found": "nothing", "file": "samples/2-baseline-fp32.jpg"}
+    assert (folder / "report.html").read_text().count("data:image/jpeg") == 2 * len(report.candidates)

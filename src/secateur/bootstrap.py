@@ -29,9 +29,10 @@ def redraws(images: int, draws: int, seed: int) -> Ints:
 
 def change(baseline: Floats, candidate: Floats) -> Change:
     """From mAPs (1 + draws,) of the same redraws, the first of all pictures once: the difference as it was measured,
-    between the 2.5th and the 97.5th percentile of those of the redraws."""
+    between the 2.5th and the 97.5th percentile of those of the redraws; a redraw without a figure (NaN) is left out."""
     observed, *redrawn = candidate - baseline
-    low, high = np.percentile(redrawn, (2.5, 97.5))
+    told = [difference for difference in redrawn if not np.isnan(difference)]
+    low, high = np.percentile(told, (2.5, 97.5)) if told else (observed, observed)
     return Change(float(observed), float(low), float(high))
 
 
@@ -41,8 +42,20 @@ def mean_average_precisions(matches: Matches, right: NDArray[np.bool_], counts: 
     That of Ultralytics: precision's envelope at 101 recalls, the mean over the classes that have objects. A picture
     that counts twice is as good as the picture and its copy.
     """
+    return means(average_precisions(matches, right, counts))
+
+
+def means(precisions: Floats) -> Floats:
+    """(draws,) of (draws, classes): the mean over the classes that have a figure, 0 where none has."""
+    known = ~np.isnan(precisions)
+    total: Floats = np.where(known, precisions, 0).sum(1) / np.maximum(known.sum(1), 1)
+    return total
+
+
+def average_precisions(matches: Matches, right: NDArray[np.bool_], counts: Ints) -> Floats:
+    """mAP50-95 (draws, classes) of each class that has objects, as they are numbered; NaN in a redraw without any."""
     ranking = _rank(matches, right)
-    return np.array([_mean_average_precision(ranking, count) for count in counts])
+    return np.array([_average_precisions(ranking, count) for count in counts])
 
 
 @dataclass(frozen=True)
@@ -87,15 +100,17 @@ def _table(rows: Ints, columns: NDArray[np.int32], height: int, width: int) -> I
     return np.bincount(rows * width + columns, minlength=height * width).reshape(height, width)
 
 
-def _mean_average_precision(ranking: _Ranking, count: Ints) -> float:
+def _average_precisions(ranking: _Ranking, count: Ints) -> Floats:
+    """(classes,)."""
     objects = ranking.objects @ count
     times = count[ranking.image]
     seen, right = _sums(times), _sums(times[ranking.step])
     true = right[1:] - right[ranking.curve_start]
     precision = true / np.maximum(seen[ranking.step + 1] - seen[ranking.label_start], 1)
     recall = true / np.maximum(objects[ranking.label], 1)
-    areas = float(_envelope(precision, ranking.curve) @ _widths(recall, ranking.curve_start))
-    return areas / max(ranking.thresholds * int(np.count_nonzero(objects)), 1)
+    areas = _envelope(precision, ranking.curve) * _widths(recall, ranking.curve_start)
+    of_classes = np.bincount(ranking.label, areas, minlength=len(objects))
+    return np.where(objects > 0, of_classes / ranking.thresholds, np.nan)
 
 
 def _sums(values: Ints) -> Ints:

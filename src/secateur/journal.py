@@ -1,4 +1,4 @@
-"""A run's folder: records.jsonl as the run goes, at the end the models, report.json and report.html."""
+"""A run's folder: records.jsonl as the run goes, at the end models, sample pictures, report.json and report.html."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
-from secateur.results import Artifact, Epoch, Rung, RunReport, StageRecord
+from secateur.results import Artifact, Candidate, Epoch, Rung, RunReport, StageRecord
 
 
 class Journal:
@@ -58,14 +58,21 @@ class Journal:
         return replace(report, baseline_footprint=unpruned.footprint, baseline=unpruned.tuned, rungs=tuple(rungs))
 
     def with_models(self, report: RunReport) -> RunReport:
-        """The same report, its checkpoints and files now in the run's own folder."""
-        kept = {name: self._kept(made, f"{name}.pt") for name, made in report.checkpoints.items()}
-        files = [self._kept(c.model, c.name if c.model.path.is_dir() else f"{c.name}.onnx") for c in report.candidates]
-        candidates = tuple(replace(c, model=file) for c, file in zip(report.candidates, files, strict=True))
-        return replace(report, checkpoints=kept, candidates=candidates)
+        """The same report, its checkpoints, files and sample pictures now in the run's own folder."""
+        kept = {name: self._kept(made, f"models/{name}.pt") for name, made in report.checkpoints.items()}
+        return replace(report, checkpoints=kept, candidates=tuple(map(self._with_files, report.candidates)))
 
-    def _kept(self, made: Artifact, name: str) -> Artifact:
-        target = self.folder / "models" / name
+    def _with_files(self, candidate: Candidate) -> Candidate:
+        name, model = candidate.name, candidate.model
+        kept = self._kept(model, f"models/{name}" if model.path.is_dir() else f"models/{name}.onnx")
+        samples = tuple(
+            replace(sample, drawn=self._kept(sample.drawn, f"samples/{number}-{name}.jpg"))
+            for number, sample in enumerate(candidate.samples, start=1)
+        )
+        return replace(candidate, model=kept, samples=samples)
+
+    def _kept(self, made: Artifact, place: str) -> Artifact:
+        target = self.folder / place
         target.parent.mkdir(exist_ok=True)
         with _whole(target) as path:
             copy = shutil.copytree if made.path.is_dir() else shutil.copyfile

@@ -18,13 +18,13 @@ from secateur.quantizers.fp32 import Fp32
 from secateur.results import (
     BASELINE,
     Accuracy,
-    AccuracyChange,
     Artifact,
     Candidate,
     Footprint,
     Rung,
     RunHeader,
     RunReport,
+    Sample,
     Sensitivity,
 )
 from secateur.runner import Runner
@@ -37,6 +37,7 @@ from secateur.stages import (
     benchmark,
     contrast,
     convert,
+    depict,
     evaluate,
     export,
     finetune,
@@ -55,6 +56,9 @@ from secateur.store import Store, artifact, size
 
 VERIFIED = 4
 """Training pictures on which each file must give something of use."""
+
+SAMPLES = 3
+"""Validation pictures into which is drawn what each file finds."""
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +118,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
             break
 
     nets = {"baseline": unpruned} if accepted is unpruned else {"baseline": unpruned, "pruned": accepted}
-    candidates = measure(nets, spec, data.data, stage)
+    candidates = measure(nets, spec, data.data, data.names, stage)
     selected, why = select(candidates, spec.max_map_drop)
     if rungs and accepted is unpruned and spec.max_map_drop:
         why = f"{refusal(rungs, unpruned.accuracy, spec.max_map_drop)}; {why}"
@@ -311,23 +315,27 @@ def within_budget(net: Net, unpruned: Net, max_map_drop: float | None) -> bool:
     return max_map_drop is None or unpruned.accuracy.main - net.accuracy.main <= max_map_drop
 
 
-def measure(nets: dict[str, Net], spec: RunSpec, data: Artifact, stage: Runner) -> tuple[Candidate, ...]:
+def measure(
+    nets: dict[str, Net], spec: RunSpec, data: Artifact, names: tuple[str, ...], stage: Runner
+) -> tuple[Candidate, ...]:
     """Each net in FP32 and quantized, as files: looked at, scored and timed, both against the unpruned FP32."""
     exported = {name: as_onnx(net.weights, name, spec, stage) for name, net in nets.items()}
     files = reference(nets["baseline"], exported["baseline"], spec) | shipping(nets, exported, spec, data, stage)
-    faults, scores = {}, {}
+    faults, scores, samples = {}, {}, {}
     for name, file in files.items():
         looked = verify.Inputs(file.model, file.timer.without_clock, data, spec.imgsz, VERIFIED, spec.seed)
         faults[name] = stage(verify.run, looked, name).fault
         scores[name] = score(file.model, name, None, spec, data, stage, file.timer.without_clock)
-    changes = contrasts({name: scored.matches for name, scored in scores.items()}, spec, stage)
+        samples[name] = () if faults[name] else depicted(file, name, spec, data, stage)
+    changed = contrasts({name: scored.matches for name, scored in scores.items()}, names, spec, stage)
     entrants = {name: benchmark.Entrant(file.model, file.timer) for name, file in files.items()}
     inputs = benchmark.Inputs(entrants, BASELINE, spec.benchmark, data, spec.seed)
     latencies = stage(benchmark.run, inputs, spec.runtime.name).latencies
     return tuple(
         Candidate(
             name, file.timer.runtime.name, file.quantization, file.model, size(file.model.path), file.net.footprint,
-            scores[name].accuracy, latencies[name], changes.get(name), faults[name],
+            scores[name].accuracy, latencies[name], changed.changes.get(name), faults[name],
+            changed.classes.get(name, ()), samples[name],
         )
         for name, file in files.items()
     )  # fmt: skip
@@ -376,11 +384,17 @@ def converted(model: Artifact, name: str, spec: RunSpec, stage: Runner) -> Artif
     return stage(convert.run, convert.Inputs(model, spec.runtime), name).model
 
 
-def contrasts(matches: dict[str, Artifact], spec: RunSpec, stage: Runner) -> dict[str, AccuracyChange]:
-    """What each file but the unpruned FP32 differs from it by, in accuracy."""
+def depicted(file: File, name: str, spec: RunSpec, data: Artifact, stage: Runner) -> tuple[Sample, ...]:
+    """What the file finds in a few validation pictures."""
+    inputs = depict.Inputs(file.model, file.timer.without_clock, data, SAMPLES, spec.seed)
+    return stage(depict.run, inputs, name).samples
+
+
+def contrasts(matches: dict[str, Artifact], names: tuple[str, ...], spec: RunSpec, stage: Runner) -> contrast.Outputs:
+    """What each file but the unpruned FP32 differs from it by, in accuracy: over all, and of each class."""
     others = {name: found for name, found in matches.items() if name != BASELINE}
-    inputs = contrast.Inputs(matches[BASELINE], others, DRAWS, spec.seed)
-    return stage(contrast.run, inputs, "accuracies").changes
+    inputs = contrast.Inputs(matches[BASELINE], others, names, DRAWS, spec.seed)
+    return stage(contrast.run, inputs, "accuracies")
 
 
 def score(

@@ -14,6 +14,10 @@ PRUNED = "pruned-"
 """How the names of pruned nets' files begin."""
 
 
+FEW_PICTURES = 10
+"""A class that fewer validation pictures hold has much too narrow an interval: that of one picture is a point."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A file or folder that a stage made; equal content has an equal digest, wherever it lies."""
@@ -118,6 +122,29 @@ class AccuracyChange:
 
 
 @dataclass(frozen=True)
+class ClassChange:
+    """What one class' mAP50-95, of masks or of a detector's boxes, differs by from the unpruned FP32 file's, paired by
+    validation picture; `objects` of it are labelled there, in so many `pictures`."""
+
+    name: str
+    objects: int
+    pictures: int
+    before: float
+    after: float
+    change: Change
+
+    @property
+    def is_told_by_few(self) -> bool:
+        """Whether too few pictures hold it for its interval to say anything."""
+        return self.pictures < FEW_PICTURES
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether the interval leaves out 0, and is to be trusted."""
+        return not self.is_told_by_few and self.change.is_measurable
+
+
+@dataclass(frozen=True)
 class EndToEnd:
     """Time of one picture, from its pixels in memory to its boxes and masks, and of what comes before and after the
     forward pass; `speedup` is that of the whole."""
@@ -180,6 +207,15 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """A validation picture with what a file found in it: told, as `3 circle, 1 star`, and drawn, a small JPEG."""
+
+    picture: str
+    found: str
+    drawn: Artifact
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A model file that could ship, with all that was measured on that very file; the unpruned FP32 has no change.
 
@@ -197,6 +233,10 @@ class Candidate:
     latency: Latency
     accuracy_change: AccuracyChange | None = None
     fault: str | None = None
+    classes: tuple[ClassChange, ...] = ()
+    """Those that have objects, in the data set's order; none of the unpruned FP32."""
+    samples: tuple[Sample, ...] = ()
+    """The same pictures of all candidates; none of one with a fault."""
 
 
 @dataclass(frozen=True)

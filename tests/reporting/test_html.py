@@ -13,6 +13,7 @@ from tests.example_report import (
     finished,
     on_the_way,
     with_channels,
+    with_classes,
     with_fault,
     without_changes,
 )
@@ -123,3 +124,29 @@ def test_each_group_of_channels_has_a_row() -> None:
 
     assert row in render(with_channels())
     assert "Channels kept" not in render(finished())
+
+
+def test_classes_stand_by_what_they_changed_by_the_one_that_lost_most_first() -> None:
+    page = render(with_classes())
+
+    names = re.findall(r'<th scope="row">(person|zebra|cup|chair)</th>', page)
+    assert names == ["cup", "person", "chair", "zebra"]
+    row = "<td>34</td><td>20</td><td>0.300</td><td>0.180</td><td>−0.120 (−0.190 to −0.060)</td><td>differs</td>"
+    assert f'<th scope="row">cup</th>{row}' in page
+    assert "<td>−0.002 (−0.015 to +0.012)</td><td>does not differ</td>" in page
+    assert "<td>+0.040 (+0.010 to +0.080)</td><td>too few pictures</td>" in page
+    assert "Which classes paid" not in render(finished())
+
+
+def test_of_many_classes_the_largest_changes_are_drawn_and_all_are_in_the_table() -> None:
+    page = render(with_classes(80))
+
+    assert page.count("class 40") == 1  # the table's
+    assert page.count("class 79") > 1
+    assert "drawn are the 10 that lost most and the 5 that gained most" in page
+
+
+def test_where_the_unpruned_net_ships_the_best_pruned_file_tells_its_classes() -> None:
+    kept = replace(with_classes(), selected="baseline-fp32")
+
+    assert "mAP50-95 of pruned-fp32, class by class" in render(kept)

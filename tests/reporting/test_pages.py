@@ -15,7 +15,7 @@ from secateur.reporting.comparison_page import page as comparison_page
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
-from tests.example_report import detector, failed, finished, with_channels, with_fault
+from tests.example_report import detector, failed, finished, with_channels, with_classes, with_fault, with_samples
 
 CHROMIUM = shutil.which("chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -58,6 +58,8 @@ PAGES = {
     "faulty": reported(with_fault),
     "channels": reported(with_channels),
     "long names": lambda: comparison_page(compared(runs_in([HONEST]), every=True), "sweep", "secateur compare"),
+    "classes": reported(with_classes),
+    "many classes": lambda: render(with_classes(80)),
     "sweep": lambda: comparison_page(many(20), "sweep", "secateur run -m schedule.target=0.1,0.2"),
 }
 
@@ -207,3 +209,45 @@ def test_no_label_of_a_chart_lies_on_another(
     )
 
     assert overlapping == []
+
+
+def test_the_table_of_classes_says_what_the_report_says(browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    page.goto(page_of(render(with_classes()), tmp_path))
+    told = next(c for c in report_dict(with_classes(), None)["candidates"] if c["name"] == with_classes().selected)
+
+    assert len(told["classes"]) == 4
+    for found in told["classes"]:
+        cells = row(page, "Which classes paid", found["name"])
+        assert number(cells["objects"]) == found["objects"]
+        assert number(cells["before"]) == round(found["before"], 3)
+        assert number(cells["after"]) == round(found["after"], 3)
+
+
+def test_on_paper_the_table_of_channels_is_there(browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    page.goto(page_of(render(with_channels()), tmp_path))
+    region = page.locator("details .scroll")
+
+    assert not region.is_visible()
+    page.emulate_media(media="print")
+    assert region.is_visible()
+    assert region.bounding_box()["height"] > 50
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_sample_pictures_are_in_the_page_and_say_what_was_found(
+    viewport: dict[str, int], browser: object, tmp_path: Path
+) -> None:
+    page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]
+    page.goto(page_of(render(with_samples(tmp_path)), tmp_path))
+    told = report_dict(with_samples(tmp_path), None)["candidates"]
+
+    pictures = page.get_by_role("img", name=re.compile("person|nothing"))
+
+    wanted = sorted(f"{file['name']}: {sample['found']}" for file in told for sample in file["samples"])
+    assert sorted(picture.get_attribute("alt") for picture in pictures.all()) == wanted
+    assert all(picture.evaluate("image => image.naturalWidth") == 320 for picture in pictures.all())
+    assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()

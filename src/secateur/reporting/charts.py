@@ -88,6 +88,17 @@ class Bar:
     whole: float | None = None
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A line of a chart of differences: a dot with its interval as whiskers, pale where it tells nothing."""
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    told: str
+    is_measurable: bool
+
+
 def unbeaten(points: Iterable[Point]) -> list[Point]:
     """Those without fault that no other beats in both, from cheap to dear."""
     return fronts.unbeaten((p for p in points if p.kind != "fault"), lambda p: p.x, lambda p: p.y)
@@ -208,6 +219,34 @@ def bars(found: Sequence[Bar], x: str, width: int) -> str:
         base.mark_text(align="left", dy=-11, fontSize=11, color=INK).encode(x=alt.X("zero:Q"), y=line, text="name:N"),
     ]
     return _svg(layers, (width, 26 * len(found)), f"{x} of each of {len(found)}; the table has the figures")
+
+
+def differences(found: Sequence[Difference], x: str, width: int) -> str:
+    """A dot and its whiskers for each in the order given, the names above them, and a line at 0."""
+    import altair as alt
+
+    rows = [
+        {
+            "name": one.name,
+            "value": one.value,
+            "low": one.interval[0],
+            "high": one.interval[1],
+            "told": one.told,
+            "color": SOFT if not one.is_measurable else CLAY if one.value < 0 else LEAF,
+        }
+        for one in found
+    ]
+    line = alt.Y("name:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0))
+    across = alt.X("value:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
+    color = alt.Color("color:N", scale=None)
+    base = alt.Chart(_values(rows))
+    layers = [
+        alt.Chart(_values([{"value": 0}])).mark_rule(color=SOFT).encode(x=across),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=line, color=color),
+        base.mark_point(filled=True, opacity=1, size=80).encode(x=across, y=line, color=color, description="told:N"),
+        base.mark_text(align="left", dy=-12, fontSize=12, color=INK).encode(x=alt.value(0), y=line, text="name:N"),
+    ]
+    return _svg(layers, (width, 34 * len(found)), f"{x} of each of {len(found)}; the table has the figures")
 
 
 def _precedence(point: Point) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from secateur.reporting import pages, run_charts, summary, table
-from secateur.results import Accuracy, Candidate, Change, Footprint, RunReport
+from secateur.results import FEW_PICTURES, Accuracy, Candidate, Change, Footprint, RunReport
 
 TEMPLATE = "report.html.j2"
 
@@ -24,6 +25,15 @@ class Figure:
     difference: str
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What one file found in a picture; `data` is the drawing, as an address that holds it."""
+
+    candidate: str
+    found: str
+    data: str
+
+
 def render(report: RunReport) -> str:
     """The page."""
     return (
@@ -35,6 +45,8 @@ def render(report: RunReport) -> str:
             figures=_figures(report),
             drawn={name: Markup(svg) for name, svg in _charts(report).items()},
             channels=run_charts.kept_channels(report),
+            paid=summary.who_paid(report),
+            pictures=_pictures(report),
             settings=[f"{name}={summary.typed(value)}" for name, value in summary.flatten(report.spec).items()],
             dataset=summary.flatten(report.dataset or {}),
             change_method=summary.change_method(report),
@@ -48,7 +60,15 @@ def render(report: RunReport) -> str:
 
 def _environment() -> Environment:
     environment = pages.environment()
-    environment.globals.update(accuracy_method=summary.accuracy_method, no_difference=summary.NO_DIFFERENCE)
+    environment.globals.update(
+        accuracy_method=summary.accuracy_method,
+        task=summary.task,
+        by_change=run_charts.by_change,
+        few_pictures=FEW_PICTURES,
+        most_lost=run_charts.MOST_LOST,
+        most_gained=run_charts.MOST_GAINED,
+        no_difference=summary.NO_DIFFERENCE,
+    )
     names: tuple[Callable[..., str], ...] = (
         summary.search,
         table.score,
@@ -86,7 +106,23 @@ def _charts(report: RunReport) -> dict[str, str]:
             "channels": run_charts.channels(report, run_charts.WIDE[0]),
             "channels_phone": run_charts.channels(report, run_charts.PHONE[0]),
         }
+    if paid := summary.who_paid(report):
+        drawn |= {
+            "classes": run_charts.classes(paid, run_charts.WIDE[0]),
+            "classes_phone": run_charts.classes(paid, run_charts.PHONE[0]),
+        }
     return drawn
+
+
+def _pictures(report: RunReport) -> dict[str, list[Drawn]]:
+    """What each file found in each sample picture."""
+    pictures: dict[str, list[Drawn]] = {}
+    for candidate in report.candidates:
+        for sample in candidate.samples:
+            data = base64.b64encode(sample.drawn.path.read_bytes()).decode()
+            found = Drawn(candidate.name, sample.found, f"data:image/jpeg;base64,{data}")
+            pictures.setdefault(sample.picture, []).append(found)
+    return pictures
 
 
 def _figures(report: RunReport) -> list[Figure]:

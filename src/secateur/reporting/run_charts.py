@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from secateur.reporting import charts
-from secateur.reporting.charts import Bar, Kind, Point, Size, Spread, Step
-from secateur.reporting.summary import accuracy_span, change, task, time_span
+from secateur.reporting.charts import Bar, Difference, Kind, Point, Size, Spread, Step
+from secateur.reporting.summary import accuracy_span, change, change_interval, task, time_span
 from secateur.reporting.table import billions, megabytes, score, speedup
-from secateur.results import BASELINE, Candidate, RunReport
+from secateur.results import BASELINE, Candidate, ClassChange, RunReport
 
 WIDE, PHONE, SMALL = (880, 320), (270, 250), (330, 210)
 """Sizes of the charts: on a desk, on a phone, side by side."""
+
+MOST_LOST, MOST_GAINED = 10, 5
+"""So many classes are drawn where there are more; the table has all."""
 
 COSTS: dict[str, Callable[[Candidate], float]] = {
     "latency, p50, ms": lambda candidate: candidate.latency.ms.p50,
@@ -57,6 +60,31 @@ def channels(report: RunReport, width: int) -> str:
         Bar(name, kept, f"{name}: {kept} of {whole} channels", whole) for name, (kept, whole) in kept_channels(report)
     ]
     return charts.bars(bars, "channels", width)
+
+
+def classes(candidate: Candidate, width: int) -> str:
+    """What each class' mAP changed by, or those of the largest changes where there are many."""
+    drawn = [
+        Difference(
+            name=found.name,
+            value=found.change.observed,
+            interval=(found.change.low, found.change.high),
+            told=f"{found.name}: {change_interval(found.change)}, {found.objects} objects, {found.pictures} pictures",
+            is_measurable=found.is_measurable,
+        )
+        for found in largest(by_change(candidate))
+    ]
+    return charts.differences(drawn, f"change of {task(candidate.accuracy)} mAP50-95", width)
+
+
+def by_change(candidate: Candidate) -> list[ClassChange]:
+    """Its classes, the one that lost most first."""
+    return sorted(candidate.classes, key=lambda found: found.change.observed)
+
+
+def largest(found: list[ClassChange]) -> list[ClassChange]:
+    """The first and the last of them."""
+    return found if len(found) <= MOST_LOST + MOST_GAINED else [*found[:MOST_LOST], *found[-MOST_GAINED:]]
 
 
 def kept_channels(report: RunReport) -> list[tuple[str, tuple[int, int]]]:

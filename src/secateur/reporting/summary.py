@@ -11,6 +11,7 @@ from typing import Any
 
 from secateur.results import (
     BASELINE,
+    PRUNED,
     Accuracy,
     AccuracyChange,
     Candidate,
@@ -21,6 +22,7 @@ from secateur.results import (
     Latency,
     Rung,
     RunReport,
+    Sample,
 )
 
 Setting = str | int | float | bool | None
@@ -106,6 +108,16 @@ def selected(report: RunReport) -> Candidate | None:
 def unpruned(report: RunReport) -> Candidate | None:
     """The unpruned FP32 file, where it was measured."""
     return next((candidate for candidate in report.candidates if candidate.name == BASELINE), None)
+
+
+def who_paid(report: RunReport) -> Candidate | None:
+    """The candidate whose classes are told one by one: the selected one or, if that is the unpruned FP32, the best
+    of the pruned ones; None where no classes were noted."""
+    chosen = selected(report)
+    if chosen and chosen.classes:
+        return chosen
+    pruned = [c for c in report.candidates if c.name.startswith(PRUNED) and c.classes and not c.fault]
+    return max(pruned, key=lambda candidate: candidate.accuracy.main, default=None)
 
 
 def macs_change(footprint: Footprint, baseline: Footprint) -> str:
@@ -298,9 +310,15 @@ def _candidate(candidate: Candidate, run_dir: Path | None) -> dict[str, Any]:
         **asdict(candidate.footprint),
         **asdict(candidate.accuracy),
         **_changes(candidate.accuracy_change),
+        "classes": [asdict(found) for found in candidate.classes],
+        "samples": [_sample(sample, run_dir) for sample in candidate.samples],
         "fault": candidate.fault,
         **_latency(candidate.latency),
     }
+
+
+def _sample(sample: Sample, run_dir: Path | None) -> dict[str, str]:
+    return {"picture": sample.picture, "found": sample.found, "file": _relative(sample.drawn.path, run_dir)}
 
 
 def _changes(changes: AccuracyChange | None) -> dict[str, Any]:

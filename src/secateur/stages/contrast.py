@@ -1,4 +1,4 @@
-"""What each candidate's mAP differs by from the baseline's, on the same validation pictures."""
+"""What each candidate's mAP differs by from the baseline's, on the same validation pictures, and each class'."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secateur import matches
-from secateur.bootstrap import change, mean_average_precisions, redraws
+from secateur.bootstrap import average_precisions, change, means, redraws
 from secateur.errors import StageError
 from secateur.ports import Tools
-from secateur.results import AccuracyChange, Artifact
+from secateur.results import AccuracyChange, Artifact, ClassChange
 
 if TYPE_CHECKING:
     from secateur.bootstrap import Floats, Ints
     from secateur.matches import Matches
 
-    Scores = tuple[Floats, Floats | None]  # box and mask mAP of all redraws
+    Scores = tuple[Floats, Floats | None]  # (1 + draws, classes) of boxes and of masks
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("numpy",)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`baseline` and `candidates` are matches, as the evaluate stage makes them."""
+    """`baseline` and `candidates` are matches, as the evaluate stage makes them; `names` are the classes'."""
 
     baseline: Artifact
     candidates: dict[str, Artifact]
+    names: tuple[str, ...]
     draws: int
     seed: int
 
@@ -37,6 +38,7 @@ class Inputs:
 @dataclass(frozen=True)
 class Outputs:
     changes: dict[str, AccuracyChange]
+    classes: dict[str, tuple[ClassChange, ...]]
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
@@ -44,25 +46,45 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
     counts = redraws(baseline.images, inputs.draws, inputs.seed)
     counts = np.vstack([np.ones_like(counts[:1]), counts])
     before = _scores(baseline, counts)
-    changes = {}
+    named = [(inputs.names[label], *_held(baseline, label)) for label in np.unique(baseline.object_label)]
+    changes, classes = {}, {}
     for done, (name, candidate) in enumerate(inputs.candidates.items()):
         tools.progress(done, len(inputs.candidates))
         found = _of_the_same_pictures(name, matches.read(candidate.path), baseline)
-        changes[name] = _change(before, _scores(found, counts))
-    return Outputs(changes)
+        after = _scores(found, counts)
+        changes[name] = _change(before, after)
+        classes[name] = _class_changes(named, before, after)
+    return Outputs(changes, classes)
 
 
 def _scores(found: Matches, counts: Ints) -> Scores:
-    box = mean_average_precisions(found, found.box, counts)
-    return box, None if found.mask is None else mean_average_precisions(found, found.mask, counts)
+    box = average_precisions(found, found.box, counts)
+    return box, None if found.mask is None else average_precisions(found, found.mask, counts)
 
 
 def _change(before: Scores, after: Scores) -> AccuracyChange:
     (box_before, mask_before), (box_after, mask_after) = before, after
-    box = change(box_before, box_after)
+    box = change(means(box_before), means(box_after))
     if mask_before is None or mask_after is None:
         return AccuracyChange(box, None)
-    return AccuracyChange(box, change(mask_before, mask_after))
+    return AccuracyChange(box, change(means(mask_before), means(mask_after)))
+
+
+def _held(found: Matches, label: int) -> tuple[int, int]:
+    """How many objects of a class there are, and in how many pictures."""
+    images = found.object_image[found.object_label == label]
+    return len(images), len(np.unique(images))
+
+
+def _class_changes(named: list[tuple[str, int, int]], before: Scores, after: Scores) -> tuple[ClassChange, ...]:
+    """Of masks, or of boxes where either net has no masks."""
+    (box_before, mask_before), (box_after, mask_after) = before, after
+    has_masks = mask_before is not None and mask_after is not None
+    old, new = (mask_before, mask_after) if has_masks else (box_before, box_after)
+    return tuple(
+        ClassChange(name, objects, pictures, float(was[0]), float(now[0]), change(was, now))
+        for (name, objects, pictures), was, now in zip(named, old.T, new.T, strict=True)  # type: ignore[union-attr]
+    )
 
 
 def _of_the_same_pictures(name: str, found: Matches, baseline: Matches) -> Matches:

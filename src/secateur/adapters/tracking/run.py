@@ -29,7 +29,7 @@ from secateur.reporting.summary import Setting, flatten, typed
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FILES = ("report.json", "report.html", "records.jsonl", "config")
+FILES = ("report.json", "report.html", "records.jsonl", "config", "samples")
 """What of a run's folder goes along; the models stay where they are."""
 
 FACTS = ("file", "sha256", "size_bytes", "params", "macs", "runtime", "quantization")
