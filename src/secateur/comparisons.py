@@ -82,14 +82,6 @@ class Entry:
         return self.box_change if self.mask_map50_95 is None else self.mask_change
 
     @property
-    def accuracy_interval(self) -> tuple[float, float]:
-        """The interval of `change`, around `accuracy`; of no width where there is no change."""
-        found = self.change
-        if found is None:
-            return self.accuracy, self.accuracy
-        return self.accuracy + found.low - found.observed, self.accuracy + found.high - found.observed
-
-    @property
     def is_unpruned(self) -> bool:
         return self.file == BASELINE
 

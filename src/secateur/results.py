@@ -93,6 +93,10 @@ class Interval:
     low: float
     high: float
 
+    def around_ms(self, ms: float) -> tuple[float, float]:
+        """Of a speed-up: the same interval as times, around what was measured."""
+        return ms * self.median / self.high, ms * self.median / self.low
+
 
 @dataclass(frozen=True)
 class Change:
@@ -106,6 +110,10 @@ class Change:
     def is_measurable(self) -> bool:
         """Whether the interval leaves out 0."""
         return not self.low <= 0 <= self.high
+
+    def around(self, figure: float) -> tuple[float, float]:
+        """The same interval, around the figure that it is a change of."""
+        return figure + self.low - self.observed, figure + self.high - self.observed
 
 
 @dataclass(frozen=True)

@@ -108,12 +108,13 @@ def _kind(entry: Entry, reference: Entry) -> str | None:
 
 
 def _rival(kind: str, pruned: Entry, entries: Sequence[Entry]) -> Rival:
-    as_fast = [entry for entry in entries if _least_ms(entry) <= pruned.latency_ms]
+    as_fast = [entry for entry in entries if entry.speedup.around_ms(entry.latency_ms)[0] <= pruned.latency_ms]
     best = max(as_fast, key=lambda entry: entry.accuracy) if as_fast else min(entries, key=lambda e: e.latency_ms)
-    low, high = best.accuracy_interval
-    own_low, own_high = pruned.accuracy_interval
+    low, high = _interval(best)
+    own_low, own_high = _interval(pruned)
     return Rival(kind, best, bool(as_fast), pruned.accuracy - best.accuracy, own_low > high or low > own_high)
 
 
-def _least_ms(entry: Entry) -> float:
-    return entry.latency_ms * entry.speedup.median / entry.speedup.high
+def _interval(entry: Entry) -> tuple[float, float]:
+    """Of its mAP; of no width for an unpruned FP32, which all changes are to."""
+    return entry.change.around(entry.accuracy) if entry.change else (entry.accuracy, entry.accuracy)

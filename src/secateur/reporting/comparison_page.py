@@ -15,7 +15,7 @@ from secateur.reporting.charts import Kind, Point, Size
 from secateur.reporting.comparison import Offers, cells, method, offer_lines, verdict, worth
 from secateur.reporting.pages import environment
 from secateur.reporting.run_charts import PHONE, SMALL, WIDE
-from secateur.reporting.summary import accuracy_span, change_interval, ratio, time_span
+from secateur.reporting.summary import change_interval, ratio
 from secateur.reporting.table import billions, megabytes, score, with_interval
 from secateur.worth import is_pruned
 
@@ -122,8 +122,8 @@ def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
         name=f"{entry.run} {entry.file}",
         x=COSTS[cost](entry),
         y=entry.accuracy,
-        x_interval=time_span(entry.latency_ms, entry.speedup) if cost == LATENCY and named else None,
-        y_interval=accuracy_span(entry.accuracy, entry.change) if named and entry.change else None,
+        x_interval=entry.speedup.around_ms(entry.latency_ms) if cost == LATENCY and named else None,
+        y_interval=entry.change.around(entry.accuracy) if named and entry.change else None,
         kind=_kind(entry, best),
         label=what if named else "",
         told=f"{entry.run}: {what}, mAP {score(entry.accuracy)}"

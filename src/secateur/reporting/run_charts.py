@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from secateur.reporting import charts
 from secateur.reporting.charts import Bar, Difference, Kind, Point, Size, Spread, Step
-from secateur.reporting.summary import accuracy_span, change, change_interval, task, time_span
+from secateur.reporting.summary import change, change_interval, task
 from secateur.reporting.table import billions, megabytes, score, speedup
 from secateur.results import BASELINE, Candidate, ClassChange, RunReport
 
@@ -133,8 +133,8 @@ def _point(candidate: Candidate, selected: str | None, cost: str) -> Point:
         name=candidate.name,
         x=COSTS[cost](candidate),
         y=candidate.accuracy.main,
-        x_interval=time_span(candidate.latency.ms.p50, candidate.latency.speedup) if cost == LATENCY else None,
-        y_interval=accuracy_span(candidate.accuracy.main, found.main) if found else None,
+        x_interval=candidate.latency.speedup.around_ms(candidate.latency.ms.p50) if cost == LATENCY else None,
+        y_interval=found.main.around(candidate.accuracy.main) if found else None,
         kind=_kind(candidate, selected),
         label=f"{candidate.name} {factor}" if cost == LATENCY else candidate.name,
         told=told + (f"; refused: {candidate.fault}" if candidate.fault else ""),

@@ -208,16 +208,6 @@ def typed(value: Setting) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def time_span(ms: float, speedup: Interval) -> tuple[float, float]:
-    """The speed-up's interval, as milliseconds around these."""
-    return ms * speedup.median / speedup.high, ms * speedup.median / speedup.low
-
-
-def accuracy_span(accuracy: float, found: Change) -> tuple[float, float]:
-    """The interval of the difference to the unpruned FP32, around the accuracy."""
-    return accuracy + found.low - found.observed, accuracy + found.high - found.observed
-
-
 def accuracy_method(accuracy: Accuracy) -> str:
     """How the accuracies of a run were measured: the same way for all."""
     return (
