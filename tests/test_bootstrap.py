@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from ultralytics.utils.metrics import ap_per_class
 
-from secateur.bootstrap import change, mean_average_precisions, redraws
+from secateur.bootstrap import average_precisions, change, means, redraws
 from secateur.matches import Matches
 
 
@@ -53,7 +53,7 @@ def by_ultralytics(matches: Matches, pictures: NDArray[np.int64]) -> float:
 
 
 def scored(matches: Matches, *counts: list[int]) -> list[float]:
-    return mean_average_precisions(matches, matches.box, np.array(counts)).tolist()
+    return means(average_precisions(matches, matches.box, np.array(counts))).tolist()
 
 
 # ---- mAP ------------------------------------------------------------------------------------------
@@ -171,10 +171,10 @@ def simulated(chance: np.random.Generator, images: int) -> list[Matches]:
 def test_a_95_percent_interval_holds_the_true_difference_93_to_97_percent_of_the_time() -> None:
     chance, images, held, times = np.random.default_rng(1), 100, 0, 250
     everything = np.ones((1, 40_000), np.int64)
-    worse, better = (mean_average_precisions(m, m.box, everything)[0] for m in simulated(chance, 40_000)[::-1])
+    worse, better = (means(average_precisions(m, m.box, everything))[0] for m in simulated(chance, 40_000)[::-1])
     for seed in range(times):
         counts = np.vstack([np.ones((1, images), np.int64), redraws(images, 400, seed)])
-        found = change(*(mean_average_precisions(m, m.box, counts) for m in simulated(chance, images)))
+        found = change(*(means(average_precisions(m, m.box, counts)) for m in simulated(chance, images)))
         held += found.low <= worse - better <= found.high
 
     assert worse < better

@@ -40,7 +40,12 @@ def pictures() -> list[Path]:
 def told_in(picture: Path) -> list[str]:
     """What is written in it, and what its marks tell under the pointer."""
     root = ElementTree.parse(picture).getroot()
-    return [text.strip() for element in root.iter() for text in [element.text or ""] if "title" in element.tag]
+    return [
+        text.strip()
+        for element in root.iter()
+        for text in [element.text or ""]
+        if element.tag.endswith(("title", "text"))
+    ]
 
 
 @pytest.mark.parametrize(("command", "told"), shown())

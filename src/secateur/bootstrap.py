@@ -36,15 +36,6 @@ def change(baseline: Floats, candidate: Floats) -> Change:
     return Change(float(observed), float(low), float(high))
 
 
-def mean_average_precisions(matches: Matches, right: NDArray[np.bool_], counts: Ints) -> Floats:
-    """mAP50-95 (draws,) when each picture counts so many times; `counts` (draws, images), `right` one of the matches'.
-
-    That of Ultralytics: precision's envelope at 101 recalls, the mean over the classes that have objects. A picture
-    that counts twice is as good as the picture and its copy.
-    """
-    return means(average_precisions(matches, right, counts))
-
-
 def means(precisions: Floats) -> Floats:
     """(draws,) of (draws, classes): the mean over the classes that have a figure, 0 where none has."""
     known = ~np.isnan(precisions)
@@ -53,7 +44,12 @@ def means(precisions: Floats) -> Floats:
 
 
 def average_precisions(matches: Matches, right: NDArray[np.bool_], counts: Ints) -> Floats:
-    """mAP50-95 (draws, classes) of each class that has objects, as they are numbered; NaN in a redraw without any."""
+    """AP50-95 (draws, classes) of each class that has objects, as they are numbered, when each picture counts so many
+    times; NaN in a redraw without any. `counts` (draws, images), `right` one of the matches'.
+
+    That of Ultralytics: precision's envelope at 101 recalls. A picture that counts twice is as good as the picture and
+    its copy.
+    """
     ranking = _rank(matches, right)
     return np.array([_average_precisions(ranking, count) for count in counts])
 

@@ -42,13 +42,13 @@ def front(points: Iterable[S]) -> list[S]:
     return unbeaten(points, lambda point: point.latency_ms, lambda point: point.accuracy)
 
 
-def unbeaten(points: Iterable[T], cost: Callable[[T], float], worth: Callable[[T], float]) -> list[T]:
+def unbeaten(points: Iterable[T], cost: Callable[[T], float], gain: Callable[[T], float]) -> list[T]:
     """Those that no other dominates, the cheapest first; one dominates another that is nowhere better and somewhere
     worse."""
     best: list[T] = []
-    for point in sorted(points, key=lambda point: (cost(point), -worth(point))):
-        as_good = best and (cost(point), worth(point)) == (cost(best[-1]), worth(best[-1]))
-        if not best or as_good or worth(point) > worth(best[-1]):
+    for point in sorted(points, key=lambda point: (cost(point), -gain(point))):
+        as_good = best and (cost(point), gain(point)) == (cost(best[-1]), gain(best[-1]))
+        if not best or as_good or gain(point) > gain(best[-1]):
             best.append(point)
     return best
 

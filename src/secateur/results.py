@@ -15,7 +15,7 @@ PRUNED = "pruned-"
 
 
 FEW_PICTURES = 10
-"""A class that fewer validation pictures hold has much too narrow an interval: that of one picture is a point."""
+"""A class that fewer validation pictures hold has much too narrow an interval: that of one picture may be a point."""
 
 
 @dataclass(frozen=True)

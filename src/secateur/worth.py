@@ -1,8 +1,10 @@
 """Whether pruning was worth it: the pruned files of a group against what costs less effort.
 
-That is a quantizer alone, a smaller picture, a smaller net, and as many channels taken at random. Two files are told
-apart where the 95 % intervals of their changes, each drawn around its own mAP, do not overlap; and one is as fast as
-another unless its time lies above it with the whole of its interval. Both are careful: they claim less than could be.
+That is the unpruned FP32, a quantizer alone, a smaller picture and a smaller net, each in the same runtime with as many
+threads and pictures at once. A file is as fast as another unless their times' 95 % intervals lie apart. Two that were
+compared with one unpruned FP32 are told apart where the 95 % intervals of their changes, each drawn around its own mAP,
+do not overlap: less is claimed than a paired comparison could. Between nets, and between picture sizes, no interval is
+known, and the difference stands as it was measured.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ from secateur.fronts import front
 from secateur.results import PRUNED
 
 RANDOM = "random"
-"""The importance that is a rival: it chooses nothing."""
+"""The importance that chooses nothing."""
+
+AS_MANY = 0.05
+"""Share of the MACs by which a net may differ that lost as much at random."""
 
 
 class Verdict(Enum):
     """`open` where nothing that costs less effort is as fast, so that only its mAP says whether it is of use."""
 
     WORTH = "worth"
-    NOT_WORTH = "not worth"
+    NOT_SHOWN = "not shown"
     OPEN = "open"
 
 
@@ -31,33 +36,39 @@ class Verdict(Enum):
 class Rival:
     """The most accurate file of its kind that is as fast, or the fastest of its kind where none is.
 
-    `gained` is how much more mAP50-95 the pruned file has, `differs` whether the two are told apart.
+    `gained` is how much more mAP50-95 the pruned file has, `differs` whether the two are told apart, None where no
+    interval is known.
     """
 
     kind: str
     entry: Entry
     as_fast: bool
     gained: float
-    differs: bool
+    differs: bool | None
 
     @property
     def is_beaten(self) -> bool:
-        return self.gained > 0 and self.differs
+        return self.gained > 0 and self.differs is not False
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """A pruned file and its rivals, one a kind."""
+    """A pruned file and its rivals, one a kind; the file is the one that stands best of `of`.
+
+    `at_random` is a net that lost as much, at random: what the criterion is worth, not what pruning is.
+    """
 
     pruned: Entry
+    of: int
     rivals: tuple[Rival, ...]
+    at_random: Rival | None
 
     @property
     def verdict(self) -> Verdict:
         as_fast = [rival for rival in self.rivals if rival.as_fast]
         if not as_fast:
             return Verdict.OPEN
-        return Verdict.WORTH if all(rival.is_beaten for rival in as_fast) else Verdict.NOT_WORTH
+        return Verdict.WORTH if all(rival.is_beaten for rival in as_fast) else Verdict.NOT_SHOWN
 
     @property
     def margin(self) -> float:
@@ -67,18 +78,19 @@ class Weighed:
 
 def weigh(group: Group) -> Weighed | None:
     """The pruned file that stands best against its rivals, of those that runs ship where there are such; None where
-    nothing is pruned, or nothing to set it against.
+    nothing is pruned by a criterion, or no unpruned FP32 is there.
 
     None also where the group is not whole, as rivals are seldom what a run ships.
     """
-    rivals = _rivals(group) if group.whole else {}
+    reference = group.reference
     chosen = [entry for entry in group.ranked if is_pruned(entry) and entry.importance != RANDOM]
     pruned = front([entry for entry in chosen if entry.ships] or chosen)
-    if not rivals or not pruned:
+    if not group.whole or not reference or not pruned:
         return None
-    order = [Verdict.NOT_WORTH, Verdict.OPEN, Verdict.WORTH]
+    order = [Verdict.NOT_SHOWN, Verdict.OPEN, Verdict.WORTH]
     weighed = [
-        Weighed(entry, tuple(_rival(kind, entry, files) for kind, files in sorted(rivals.items()))) for entry in pruned
+        Weighed(entry, len(pruned), _rivals(entry, group.ranked, reference), _at_random(entry, group.ranked))
+        for entry in pruned
     ]
     return max(weighed, key=lambda each: (order.index(each.verdict), each.margin, each.pruned.accuracy))
 
@@ -87,34 +99,56 @@ def is_pruned(entry: Entry) -> bool:
     return entry.file.startswith(PRUNED)
 
 
-def _rivals(group: Group) -> dict[str, list[Entry]]:
-    """Files by kind, as far as the group has them."""
-    found: dict[str, list[Entry]] = {}
-    if reference := group.reference:
-        for entry in group.ranked:
-            if kind := _kind(entry, reference):
-                found.setdefault(kind, []).append(entry)
-    return found
+def _rivals(pruned: Entry, entries: Sequence[Entry], reference: Entry) -> tuple[Rival, ...]:
+    kinds: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if not is_pruned(entry) and _run_alike(entry, pruned):
+            kinds.setdefault(_kind(entry, reference), []).append(entry)
+    return tuple(_rival(kind, pruned, files) for kind, files in sorted(kinds.items()))
 
 
-def _kind(entry: Entry, reference: Entry) -> str | None:
-    if is_pruned(entry):
-        return "channels at random" if entry.importance == RANDOM else None
+def _kind(entry: Entry, reference: Entry) -> str:
+    """Of an unpruned file."""
     if entry.params < reference.params:
         return "a smaller net"
     if entry.imgsz < reference.imgsz:
         return "a smaller picture"
-    return f"{entry.quantization} alone" if entry.quantization != reference.quantization else None
+    return "the unpruned FP32" if entry.is_unpruned else f"{entry.quantization} alone"
+
+
+def _at_random(pruned: Entry, entries: Sequence[Entry]) -> Rival | None:
+    alike = [
+        entry
+        for entry in entries
+        if is_pruned(entry)
+        and entry.importance == RANDOM
+        and _run_alike(entry, pruned)
+        and (entry.file, entry.imgsz) == (pruned.file, pruned.imgsz)
+        and abs(entry.macs - pruned.macs) <= AS_MANY * pruned.macs
+    ]
+    return _rival("channels at random", pruned, alike) if alike else None
+
+
+def _run_alike(one: Entry, other: Entry) -> bool:
+    return (one.runtime, one.threads, one.batch) == (other.runtime, other.threads, other.batch)
 
 
 def _rival(kind: str, pruned: Entry, entries: Sequence[Entry]) -> Rival:
-    as_fast = [entry for entry in entries if entry.speedup.around_ms(entry.latency_ms)[0] <= pruned.latency_ms]
+    slowest = _span(pruned)[1]
+    as_fast = [entry for entry in entries if _span(entry)[0] <= slowest]
     best = max(as_fast, key=lambda entry: entry.accuracy) if as_fast else min(entries, key=lambda e: e.latency_ms)
-    low, high = _interval(best)
-    own_low, own_high = _interval(pruned)
-    return Rival(kind, best, bool(as_fast), pruned.accuracy - best.accuracy, own_low > high or low > own_high)
+    return Rival(kind, best, bool(as_fast), pruned.accuracy - best.accuracy, _differ(pruned, best))
 
 
-def _interval(entry: Entry) -> tuple[float, float]:
-    """Of its mAP; of no width for an unpruned FP32, which all changes are to."""
-    return entry.change.around(entry.accuracy) if entry.change else (entry.accuracy, entry.accuracy)
+def _span(entry: Entry) -> tuple[float, float]:
+    """The interval of its time."""
+    return entry.speedup.around_ms(entry.latency_ms)
+
+
+def _differ(pruned: Entry, rival: Entry) -> bool | None:
+    """An unpruned FP32 is what changes are to, so that its own interval has no width."""
+    if pruned.change is None or (pruned.unpruned_sha256, pruned.imgsz) != (rival.unpruned_sha256, rival.imgsz):
+        return None
+    own_low, own_high = pruned.change.around(pruned.accuracy)
+    low, high = rival.change.around(rival.accuracy) if rival.change else (rival.accuracy, rival.accuracy)
+    return own_low > high or low > own_high

@@ -15,6 +15,7 @@ from typing import Any
 
 import hydra
 from rich.console import Console
+from rich.text import Text
 
 from secateur import sweeps
 from secateur.app.checking import check_places, make_outputs, to_spec
@@ -188,7 +189,7 @@ def _tell(sweep: Sweep, folder: Path) -> None:
         console.print("\n", tables(_without_the_failed(compared(runs))), sep="")
         whole = compared(runs, every=True)
         for told in itertools.chain.from_iterable(map(worth, whole.groups)):
-            console.print(told)
+            console.print(Text(told))
         _write_page(folder, page(whole, folder.name, shlex.join(["secateur", "run", "-m", *sweep.overrides])))
     for job, state in others:
         _say(f"{job.label} {_ending(job, state)}")

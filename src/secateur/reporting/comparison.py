@@ -230,27 +230,37 @@ def verdict(entry: Entry) -> str:
 
 WORTH = {
     Verdict.WORTH: "Pruning was worth it",
-    Verdict.NOT_WORTH: "Pruning was not worth it",
+    Verdict.NOT_SHOWN: "Pruning is not shown to be worth it",
     Verdict.OPEN: "Whether pruning was worth it is open",
 }
 
 
 def worth(group: Group) -> list[str]:
-    """A sentence, with the figures of the pruned file that stands best and of its rivals; none where that cannot be
-    said."""
+    """Whether pruning was worth it, and whether its criterion was, with the figures of the pruned file that stands best
+    and of its rivals; none where that cannot be said."""
     weighed = weigh(group)
     if weighed is None:
         return []
     fast = [_rival(rival) for rival in weighed.rivals if rival.as_fast]
     slow = [_rival(rival) for rival in weighed.rivals if not rival.as_fast]
-    told = f"{WORTH[weighed.verdict]}: {_figures(weighed.pruned)}"
+    best = f" (the best of {weighed.of})" if weighed.of > 1 else ""
+    told = f"{WORTH[weighed.verdict]}: {_figures(weighed.pruned)}{best}"
     told += f"; as fast: {', '.join(fast)}" if fast else "; nothing that costs less effort is as fast"
-    return [told + (f"; not as fast: {', '.join(slow)}." if slow else ".")]
+    told += f"; not as fast: {', '.join(slow)}." if slow else "."
+    return [told, *([_lot(weighed.at_random)] if weighed.at_random else [])]
 
 
 def _rival(rival: Rival) -> str:
-    sure = "" if rival.differs else ", which does not differ"
-    return f"{rival.kind} ({_figures(rival.entry)}{sure if rival.as_fast else ''})"
+    return f"{rival.kind} ({_figures(rival.entry)}{DIFFERS[rival.differs] if rival.as_fast else ''})"
+
+
+def _lot(rival: Rival) -> str:
+    """What as many channels, taken at random, come to."""
+    verdict = "lose more than the chosen ones" if rival.is_beaten else "are not shown to be worse than the chosen ones"
+    return f"As many channels at random {verdict}: {_figures(rival.entry)}{DIFFERS[rival.differs]}."
+
+
+DIFFERS = {True: "", False: ", which does not differ", None: ", as measured"}
 
 
 def _figures(entry: Entry) -> str:

@@ -9,7 +9,7 @@ import ultralytics
 from ultralytics.utils import nms
 
 from secateur.adapters.yolo.door import Yolo
-from secateur.bootstrap import mean_average_precisions
+from secateur.bootstrap import average_precisions, means
 from secateur.matches import Evaluation
 from secateur.results import Accuracy
 from secateur.runtimes.onnxruntime import Onnxruntime
@@ -62,7 +62,7 @@ def test_a_score_follows_from_its_matches(scored: Evaluation) -> None:
     matches, once = scored.matches, np.ones((1, 16), int)
     assert matches.mask is not None
 
-    box, mask = (mean_average_precisions(matches, right, once) for right in (matches.box, matches.mask))
+    box, mask = (means(average_precisions(matches, right, once)) for right in (matches.box, matches.mask))
     assert box == pytest.approx([scored.accuracy.box_map50_95], abs=1e-6)
     assert mask == pytest.approx([scored.accuracy.mask_map50_95], abs=1e-6)
 

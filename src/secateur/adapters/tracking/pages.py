@@ -24,6 +24,8 @@ PAGES_ONLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 _TRAINING = {"workflowType": "machine_learning"}
 """What makes the menu beside the pages that of training runs, not of chats."""
 
+ENDED = "attributes.status = 'FINISHED'"
+
 _MOST = 100  # runs in an address, each 35 letters
 
 
@@ -62,7 +64,7 @@ def table_page(uri: str, port: int) -> str | None:
         if not runs:
             return None
         experiment_id, parent = runs[0].info.experiment_id, runs[0].data.tags[PARENT]
-        show_side_by_side(client, experiment_id, runs, f"tags.`{PARENT}` = '{parent}'")
+        show_side_by_side(client, experiment_id, runs, f"tags.`{PARENT}` = '{parent}' AND {ENDED}")
     return _page(port, f"experiments/{experiment_id}/runs", {"viewStateShareKey": NAME})
 
 
@@ -76,7 +78,7 @@ def _newest_group(client: MlflowClient, experiments: list[str]) -> list[MlflowRu
 
 def _told_by(client: MlflowClient, parent: MlflowRun) -> list[MlflowRun]:
     """The jobs that have results, by their number."""
-    of_it = f"tags.`{PARENT}` = '{parent.info.run_id}' AND attributes.status = 'FINISHED'"
+    of_it = f"tags.`{PARENT}` = '{parent.info.run_id}' AND {ENDED}"
     runs = client.search_runs([parent.info.experiment_id], of_it, max_results=_MOST)
     return sorted(runs, key=lambda run: run.info.start_time)
 
