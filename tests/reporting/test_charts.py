@@ -75,6 +75,21 @@ def test_the_least_accuracy_is_drawn_where_there_is_one() -> None:
     assert "least accuracy allowed" not in texts(drawn(CHEAP, DEAR))
 
 
+def test_the_ends_of_the_front_are_labelled_before_what_is_between_them() -> None:
+    between = [Point(f"between-{n}", 20 + n / 10, 0.36 + n / 1e4, label="between" * 4) for n in range(20)]
+
+    shown = texts(drawn(*between, CHEAP, DEAR))
+
+    assert {"cheap", "dear"} <= set(shown)
+
+
+def test_labels_of_a_chart_name_nothing_that_another_chart_of_the_page_names_too() -> None:
+    svg = charts.front([CHEAP, DEAR], "ms", "mAP", (300, 200), least=0.25)
+
+    assert "id=" not in svg
+    assert "url(" not in svg
+
+
 def test_a_drawing_is_one_image_in_the_pages_own_colours() -> None:
     svg = charts.front([CHEAP, DEAR], "ms", "mAP", (300, 200))
 

@@ -6,13 +6,13 @@ pointer is its `<title>`. Nothing here needs JavaScript, a network or a browser.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from xml.etree import ElementTree
 
 from secateur import fronts
+from secateur.reporting import svg
+from secateur.reporting.labels import Box
 
 if TYPE_CHECKING:
     import altair
@@ -28,7 +28,6 @@ LEAF, CLAY, BAD = "var(--leaf)", "var(--clay)", "var(--bad)"
 FEW_RUNGS = 7
 """Up to so many bars have their figure above them; of more, the first and the last."""
 
-_SVG = "http://www.w3.org/2000/svg"
 _FONT = "DejaVu Sans"  # labels are measured with it, as one of the widest; the page has its own
 _LOOK: dict[Kind, dict[str, Any]] = {
     "baseline": {"fill": CARD, "stroke": INK, "shape": "diamond", "size": 90},
@@ -107,25 +106,30 @@ def unbeaten(points: Iterable[Point]) -> list[Point]:
 def front(points: Sequence[Point], x: str, y: str, size: Size, least: float | None = None) -> str:
     """Accuracy over cost, with the front as stairs; `x` and `y` title the axes, `least` is the accuracy allowed.
 
-    Labels never lie on each other: where there is no room for one, it is left out.
+    Labels lie on no mark and on no other: the unpruned, the selected and the ends of the front have theirs first, and
+    where there is no room for one, it is left out.
     """
     import altair as alt
 
     across = alt.X("x:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
     up = alt.Y("y:Q", title=y, scale=alt.Scale(zero=False, nice=True, padding=8), axis=_axis())
-    stairs = alt.Chart(_values([{"x": p.x, "y": p.y} for p in unbeaten(points)])).mark_line(
+    best = unbeaten(points)
+    stairs = alt.Chart(_values([{"x": p.x, "y": p.y} for p in best])).mark_line(
         interpolate="step-after", color=SOFT, strokeDash=[2, 3], strokeWidth=1.2
     )
     layers = [
-        stairs.encode(x=across, y=up).properties(name="stairs"),
+        stairs.encode(x=across, y=up).properties(name=svg.STAIRS),
         _whiskers(points, "x").properties(name="across"),
         _whiskers(points, "y").properties(name="up"),
         _dots(points, across, up).properties(name="dots"),
     ]
+    foremost = [p for p in points if p.kind in ("selected", "baseline") or p in (*best[:1], *best[-1:])]
+    layers.append(_labels(foremost).properties(name="foremost"))
     if least is not None:
-        layers += _least(least)
+        layers += _least(least, "least accuracy allowed")
+    layers.append(_labels([p for p in points if p not in foremost]).properties(name="others"))
     told = f"{y} over {x} of {len(points)} points; the tables of this page have the figures"
-    return _svg(layers, size, told, labelled=True)
+    return _svg(layers, size, told)
 
 
 def ladder(steps: Sequence[Step], task: str, size: Size, least: float | None = None) -> str:
@@ -150,7 +154,7 @@ def ladder(steps: Sequence[Step], task: str, size: Size, least: float | None = N
         tuned.mark_point(filled=True, fill=LEAF, size=90).encode(x=rung, y=up, opacity=opacity, description="told:N"),
     ]
     if least is not None:
-        layers += _least(least)
+        layers += _least(least, "least allowed")
     return _svg(layers, size, f"{task} mAP50-95 before and after fine-tuning at each rung")
 
 
@@ -258,7 +262,7 @@ def _dots(points: Sequence[Point], across: altair.X, up: altair.Y) -> Any:
     import altair as alt
 
     rows = [
-        {"x": p.x, "y": p.y, "told": p.told or p.name, "label": p.label, "rank": _precedence(p)} | _LOOK[p.kind]
+        {"x": p.x, "y": p.y, "told": p.told or p.name} | _LOOK[p.kind]
         for p in sorted(points, key=_precedence, reverse=True)
     ]
     return (
@@ -272,8 +276,25 @@ def _dots(points: Sequence[Point], across: altair.X, up: altair.Y) -> Any:
             shape=alt.Shape("shape:N", scale=None),
             size=alt.Size("size:Q", scale=None),
             description="told:N",
-            detail=["label:N", "rank:Q"],
         )
+    )
+
+
+def _labels(points: Sequence[Point]) -> Any:
+    """Each at its mark, for `svg.polished` to find room beside it."""
+    import altair as alt
+
+    rows = [
+        {"x": p.x, "y": p.y, "label": p.label, "selected": p.kind == "selected"}
+        for p in sorted(points, key=_precedence)
+        if p.label
+    ]
+    color = alt.ExprRef(f"datum.selected ? '{LEAF}' : '{INK}'")
+    weight = alt.ExprRef("datum.selected ? 'bold' : 'normal'")
+    return (
+        alt.Chart(_values(rows))
+        .mark_text(clip=True, align="left", baseline="alphabetic", fill=color, fontWeight=weight)
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), text="label:N")
     )
 
 
@@ -288,15 +309,15 @@ def _whiskers(points: Sequence[Point], axis: Literal["x", "y"]) -> Any:
     return rule.encode(y=alt.Y("low:Q"), y2="high:Q", x=alt.X("x:Q"))
 
 
-def _least(accuracy: float) -> list[Any]:
+def _least(accuracy: float, told: str) -> list[Any]:
     import altair as alt
 
-    base = alt.Chart(_values([{"least": accuracy, "text": "least accuracy allowed"}]))
+    base = alt.Chart(_values([{"least": accuracy, "text": told}]))
     rule = base.mark_rule(color=CLAY, strokeDash=[5, 4]).encode(y=alt.Y("least:Q"))
-    name = base.mark_text(color=CLAY, align="right", dy=10, fontSize=12).encode(
-        y=alt.Y("least:Q"), x=alt.value("width"), text="text:N"
+    name = base.mark_text(clip=True, align="left", baseline="alphabetic", color=CLAY, fontSize=12).encode(
+        y=alt.Y("least:Q"), x=alt.value(0), text="text:N"
     )
-    return [rule.properties(name="least"), name.properties(name="allowed")]
+    return [rule.properties(name="least"), name.properties(name="level")]
 
 
 def _rungs(steps: Sequence[Step]) -> altair.X:
@@ -332,7 +353,7 @@ def _values(rows: Sequence[dict[str, Any]]) -> altair.InlineData:
     return alt.InlineData(values=list(rows))
 
 
-def _svg(layers: Sequence[Any], size: Size, told: str, labelled: bool = False) -> str:
+def _svg(layers: Sequence[Any], size: Size, told: str) -> str:
     """The drawing; `told` is its text for who cannot see it."""
     import altair as alt
     import vl_convert
@@ -356,80 +377,6 @@ def _svg(layers: Sequence[Any], size: Size, told: str, labelled: bool = False) -
         "config": config
     }
     vega: dict[str, Any] = vl_convert.vegalite_to_vega(spec)
-    if labelled:
-        vega["marks"].append(_labels())
-    return _polish(vl_convert.vega_to_svg(vega), told)
-
-
-def _labels() -> dict[str, Any]:
-    """Vega's own placing of labels, which Vega-Lite does not know."""
-    return {
-        "name": "labels",
-        "type": "text",
-        "from": {"data": "dots_marks"},
-        "encode": {
-            "enter": {
-                "text": {"field": "datum.label"},
-                "font": {"value": _FONT},
-                "fontSize": {"value": 13},
-                "fill": {"signal": f"datum.datum.rank == 0 ? '{LEAF}' : '{INK}'"},
-                "fontWeight": {"signal": "datum.datum.rank == 0 ? 'bold' : 'normal'"},
-            }
-        },
-        "transform": [
-            {
-                "type": "label",
-                "size": {"signal": "[width, height]"},
-                "sort": {"field": "datum.datum.rank"},
-                "anchor": ["top-right", "bottom-right", "top-left", "bottom-left", "right", "left", "top", "bottom"],
-                "offset": [4],
-                "padding": 2,
-                "avoidBaseMark": False,  # marks are found on a canvas, which vl_convert has not
-            }
-        ],
-    }
-
-
-def _polish(svg: str, told: str) -> str:
-    """The drawing as one image to a screen reader; each mark keeps its text as `<title>`, hidden labels go."""
-    ElementTree.register_namespace("", _SVG)
-    root = ElementTree.fromstring(svg)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag == f"{{{_SVG}}}text" and (child.get("opacity") == "0" or not child.text):
-                parent.remove(child)
-    _lower_labels(root)
-    for element in root.iter():
-        _plain(element)
-    view = root.attrib["viewBox"]
-    root.attrib.clear()
-    root.attrib.update({"class": "chart", "viewBox": view, "role": "img", "aria-label": told})
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _lower_labels(root: ElementTree.Element) -> None:
-    """Puts labels above the stairs and below all other marks, as a label's halo must hide none."""
-    for parent in list(root.iter()):
-        names = {name: child for child in parent for name in child.get("class", "").split()}
-        if "labels" in names:
-            parent.remove(names["labels"])
-            parent.insert(list(parent).index(names["stairs_marks"]) + 1, names["labels"])
-
-
-def _plain(element: ElementTree.Element) -> None:
-    """Colours as style, which takes CSS variables everywhere; coordinates with one decimal."""
-    label = element.get("aria-label")
-    if label and element.get("aria-roledescription") in ("point", "bar"):
-        title = ElementTree.Element(f"{{{_SVG}}}title")
-        title.text = label
-        element.insert(0, title)
-    colours = [f"{name}:{element.get(name)}" for name in ("fill", "stroke") if "var(" in element.get(name, "")]
-    dropped = {"role", "class", "font-family", "pointer-events"}
-    for name in list(element.attrib):
-        value = element.attrib[name]
-        if name.startswith("aria-") or name in dropped or "var(" in value:
-            del element.attrib[name]
-        elif name in ("d", "transform", "x2", "y2"):
-            element.set(name, re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), value))
-    if colours:
-        element.set("style", ";".join(colours))
+    drawn = {mark["name"] for mark in vega["marks"]}
+    vega["marks"] += [svg.widths(layer) for layer in svg.LABELS if f"{layer}_marks" in drawn]
+    return svg.polished(vl_convert.vega_to_svg(vega), told, Box(0, 0, width, height))
