@@ -118,6 +118,18 @@ def test_layers_have_the_names_that_they_have_in_the_net(node: str, layer: str) 
     assert _noise.layer_name(node) == layer
 
 
+@pytest.mark.parametrize(
+    ("kinds", "behind"),
+    [(["Relu"], "r"), (["Sigmoid", "Mul"], "p"), (["HardSigmoid", "Mul"], "p"), (["Sigmoid"], "y"), (["Mul"], "y")],
+)
+def test_a_layer_gives_what_is_behind_its_activation(kinds: list[str], behind: str) -> None:
+    """`y` is what the convolution gives, `r`, `s` and `p` what the others make of it."""
+    gives = {"Relu": (["y"], "r"), "Sigmoid": (["y"], "s"), "HardSigmoid": (["y"], "s"), "Mul": (["y", "s"], "p")}
+    readers = {"y": [helper.make_node(kind, gives[kind][0], [gives[kind][1]]) for kind in kinds]}
+
+    assert _noise._activated("y", readers) == behind
+
+
 @pytest.mark.parametrize("name", ["int8_static", "int8_dynamic", "nncf"])
 def test_each_layer_of_a_yolo_is_found_in_each_kind_of_file(
     name: str, seg_onnx: Path, looks: list, tmp_path: Path

@@ -135,13 +135,13 @@ def _readers(graph: GraphProto) -> dict[str, list[NodeProto]]:
 
 def _activated(tensor: str, readers: dict[str, list[NodeProto]]) -> str:
     """What is behind the activation: a rounding before it may clip what an activation sends to 0 anyway."""
-    after = readers.get(tensor, [])
-    if len(after) == 1 and after[0].op_type in ACTIVATIONS:
-        return after[0].output[0]
-    gate = next((node for node in after if node.op_type in GATES), None)
-    product = next((node for node in after if node.op_type == "Mul"), None)
-    gated = len(after) == 2 and gate and product and gate.output[0] in product.input
-    return product.output[0] if gated and product else tensor
+    after = {node.op_type: node for node in readers.get(tensor, [])}
+    if len(after) == 1 and after.keys() <= ACTIVATIONS:
+        return str(next(iter(after.values())).output[0])
+    gate, product = next((after[kind] for kind in GATES & after.keys()), None), after.get("Mul")
+    if len(after) == 2 and gate and product and gate.output[0] in product.input:
+        return str(product.output[0])
+    return tensor
 
 
 def _known(tensor: str, readers: dict[str, list[NodeProto]], tensors: set[str]) -> str | None:
