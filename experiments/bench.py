@@ -73,6 +73,7 @@ STAGES = sum(
         "quantize": (1 + 4) * (1 + 3),  # each net, as it is and in three ways
         "verify": (1 + 4) * (1 + 3),
         "depict": (1 + 4) * (1 + 3),
+        "locate": (1 + 4) * 2,  # those in INT8
         "evaluate": 1 + 4 * 2 + (1 + 4) * (1 + 3),  # the checkpoints, pruned and tuned, and the files
         "contrast": 4 * 3,  # all files of a job together
         "benchmark": 4 * 3,

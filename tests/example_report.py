@@ -18,6 +18,7 @@ from secateur.results import (
     Footprint,
     Interval,
     Latency,
+    LayerNoise,
     Percentiles,
     Rung,
     RunReport,
@@ -108,6 +109,22 @@ def with_classes(count: int = len(CLASSES)) -> RunReport:
     more = (ClassChange(f"class {n}", n, n, 0.3, 0.3 - n / 1000, Change(-n / 1000, -0.1, 0.1)) for n in range(4, count))
     found = (*CLASSES, *more)
     told = (c if c.name == BASELINE else replace(c, classes=found) for c in finished().candidates)
+    return replace(finished(), candidates=tuple(told))
+
+
+LAYERS = (
+    LayerNoise("model.0.conv", 38.21, 38.21, kept_float=False),
+    LayerNoise("model.2.cv1.conv", 19.94, 24.06, kept_float=False),
+    LayerNoise("model.4.cv2.conv", -1.5, 12.3, kept_float=False),
+    LayerNoise("model.22.cv3.0.2", 21.7, None, kept_float=True),
+)
+
+
+def with_layers(count: int = len(LAYERS)) -> RunReport:
+    """The same run, which noted the noise of each layer of its INT8 files; more than there are have little."""
+    more = (LayerNoise(f"model.{n}.conv", 40.0 + n, 50.0 + n, kept_float=False) for n in range(30, 26 + count))
+    layers = (*LAYERS, *more)
+    told = (replace(c, layers=layers) if "int8" in c.name else c for c in finished().candidates)
     return replace(finished(), candidates=tuple(told))
 
 

@@ -345,6 +345,7 @@ def test_a_sweep_makes_exactly_what_its_jobs_do_not_share(detect_checkpoint: Pat
         "quantize": 8,  # those in FP32 and in INT8
         "verify": 8,  # each file
         "depict": 8,
+        "locate": 4,  # those in INT8
         "evaluate": 4 + 8,  # each net as a checkpoint, and each file
         "contrast": 6,  # all files of a job together
         "benchmark": 6,

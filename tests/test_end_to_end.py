@@ -111,6 +111,11 @@ def second(place: Place, first: Run) -> Run:
 # ---- a run and what it leaves --------------------------------------------------------------------
 
 
+def looked_at(file: str) -> tuple[str, ...]:
+    """The stages that look at a file by itself."""
+    return ("verify", "evaluate", "depict", *(["locate"] if "int8" in file else []))
+
+
 def test_every_stage_is_recorded_in_its_order(first: Run) -> None:
     rungs = [
         [
@@ -131,7 +136,7 @@ def test_every_stage_is_recorded_in_its_order(first: Run) -> None:
         *rungs[1],
         *(("export", net, None) for net in nets),
         *(("quantize", file, None) for file in files),
-        *((stage, file, None) for file in files for stage in ("verify", "evaluate", "depict")),
+        *((stage, file, None) for file in files for stage in looked_at(file)),
         ("contrast", "accuracies", None),
         ("benchmark", "onnxruntime", None),
     ]
@@ -522,7 +527,8 @@ def test_a_net_is_quantized_scored_and_timed_as_it_is(
     assert "Nothing is pruned" in run.said
     assert "Nothing is pruned" in (run.folder / "report.html").read_text()
     assert {record["stage"] for record in run.records} == {
-        "prepare", "baseline", "evaluate", "export", "quantize", "verify", "depict", "contrast", "benchmark",
+        "prepare", "baseline", "evaluate", "export", "quantize", "verify", "depict", "locate", "contrast",
+        "benchmark",
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from secateur.adapters.channel_pruning import ChannelPruner
 from secateur.adapters.yolo.door import Yolo
 from secateur.app.commands import check
 from secateur.errors import SpecError
-from secateur.pipeline import Net, check_apart, measure
+from secateur.pipeline import File, Net, check_apart, located, measure
 from secateur.ports import Quantizer, Tools
 from secateur.quantizers.fp16 import Fp16
 from secateur.quantizers.fp32 import Fp32
@@ -25,14 +25,17 @@ from secateur.quantizers.int8_dynamic import Int8Dynamic
 from secateur.quantizers.int8_static import Int8Static
 from secateur.results import BASELINE, Accuracy, Candidate, Footprint, Rung, RunReport, StageRecord
 from secateur.runner import Runner
+from secateur.runtimes.onnxruntime import Onnxruntime
+from secateur.runtimes.openvino import Openvino
 from secateur.selection import select
-from secateur.specs import Benchmark
+from secateur.specs import Benchmark, Timer
 from secateur.stages import prepare
 from secateur.store import Store, artifact
 from tests.conftest import IMGSZ, no_progress
 
 VERSION = 1
 NOWHERE: Any = None
+NAMES = ("circle", "box", "triangle", "star", "cross")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def test_files_in_another_runtime_stand_beside_the_unpruned_fp32_in_onnx_runtime
     stage = Runner(Tools(yolo, ChannelPruner(), yolo, no_progress), Store(tmp_path / "store"), ())
     unpruned = Net(artifact(seg_checkpoint), Footprint(1, 1), Accuracy(0, 0, 0, 0, 8, "nobody"))
 
-    first, other = measure({"baseline": unpruned}, spec, artifact(shapes.parent), stage)
+    first, other = measure({"baseline": unpruned}, spec, artifact(shapes.parent), NAMES, stage)
 
     assert [(c.name, c.runtime, c.latency.runtime, c.latency.threads) for c in (first, other)] == [
         (BASELINE, "onnxruntime", "onnxruntime", 1), (f"baseline-fp32-{runtime}", runtime, runtime, 1),
@@ -103,7 +106,7 @@ def test_a_file_that_gives_nan_stays_in_the_report_with_its_fault_and_the_run_go
     stage = Runner(Tools(yolo, ChannelPruner(), yolo, no_progress), Store(tmp_path / "store"), (records,))
     unpruned = Net(artifact(seg_checkpoint), Footprint(1, 1), Accuracy(0, 0, 0, 0, 8, "nobody"))
 
-    sound, spoiled = measure({"baseline": unpruned}, spec, artifact(shapes.parent), stage)
+    sound, spoiled = measure({"baseline": unpruned}, spec, artifact(shapes.parent), NAMES, stage)
 
     assert (sound.name, sound.fault) == (BASELINE, None)
     assert spoiled.fault is not None
@@ -114,6 +117,16 @@ def test_a_file_that_gives_nan_stays_in_the_report_with_its_fault_and_the_run_go
         (BASELINE, None), ("baseline-spoiled", spoiled.fault),
     ]  # fmt: skip
     assert select((sound, fastest(spoiled)), None)[0] == BASELINE
+
+
+@pytest.mark.parametrize(
+    ("quantization", "runtime"),
+    [("fp32", Onnxruntime()), ("fp16", Onnxruntime()), ("int8_static", Openvino())],
+)
+def test_layers_are_told_of_int8_files_in_onnx_runtime_only(quantization: str, runtime: object) -> None:
+    file = File(NOWHERE, quantization, NOWHERE, NOWHERE, Timer(runtime, "1", NOWHERE))
+
+    assert located(file, "file", NOWHERE, NOWHERE, NOWHERE) == ()
 
 
 def fastest(candidate: Candidate) -> Candidate:

@@ -14,6 +14,7 @@ from secateur.bootstrap import DRAWS
 from secateur.edge.fingerprint import fingerprint
 from secateur.errors import SpecError
 from secateur.ports import ConvertingRuntime, Detector, Quantizer, Runtime, Sink, Tools
+from secateur.quantizers.fp16 import Fp16
 from secateur.quantizers.fp32 import Fp32
 from secateur.results import (
     BASELINE,
@@ -21,6 +22,7 @@ from secateur.results import (
     Artifact,
     Candidate,
     Footprint,
+    LayerNoise,
     Rung,
     RunHeader,
     RunReport,
@@ -43,6 +45,7 @@ from secateur.stages import (
     finetune,
     gather,
     heal,
+    locate,
     prepare,
     prune,
     quantize,
@@ -60,6 +63,9 @@ VERIFIED = 4
 SAMPLES = 3
 """Validation pictures into which is drawn what each file finds."""
 
+LISTENED = 8
+"""Training pictures on which each layer of an INT8 file is compared with the float file's."""
+
 log = logging.getLogger(__name__)
 
 
@@ -74,10 +80,11 @@ class Net:
 
 @dataclass(frozen=True)
 class File:
-    """A net as a file that could ship, and what runs it."""
+    """A net as a file that could ship, and what runs it; `exact` is the float file, in ONNX, that it was made of."""
 
     net: Net
     quantization: str
+    exact: Artifact
     model: Artifact
     timer: Timer
 
@@ -321,12 +328,13 @@ def measure(
     """Each net in FP32 and quantized, as files: looked at, scored and timed, both against the unpruned FP32."""
     exported = {name: as_onnx(net.weights, name, spec, stage) for name, net in nets.items()}
     files = reference(nets["baseline"], exported["baseline"], spec) | shipping(nets, exported, spec, data, stage)
-    faults, scores, samples = {}, {}, {}
+    faults, scores, samples, layers = {}, {}, {}, {}
     for name, file in files.items():
         looked = verify.Inputs(file.model, file.timer.without_clock, data, spec.imgsz, VERIFIED, spec.seed)
         faults[name] = stage(verify.run, looked, name).fault
         scores[name] = score(file.model, name, None, spec, data, stage, file.timer.without_clock)
         samples[name] = () if faults[name] else depicted(file, name, spec, data, stage)
+        layers[name] = () if faults[name] else located(file, name, spec, data, stage)
     changed = contrasts({name: scored.matches for name, scored in scores.items()}, names, spec, stage)
     entrants = {name: benchmark.Entrant(file.model, file.timer) for name, file in files.items()}
     inputs = benchmark.Inputs(entrants, BASELINE, spec.benchmark, data, spec.seed)
@@ -335,7 +343,7 @@ def measure(
         Candidate(
             name, file.timer.runtime.name, file.quantization, file.model, size(file.model.path), file.net.footprint,
             scores[name].accuracy, latencies[name], changed.changes.get(name), faults[name],
-            changed.classes.get(name, ()), samples[name],
+            changed.classes.get(name, ()), samples[name], layers[name],
         )
         for name, file in files.items()
     )  # fmt: skip
@@ -348,7 +356,7 @@ def as_onnx(weights: Artifact, label: str, spec: RunSpec, stage: Runner) -> Arti
 def reference(unpruned: Net, exported: Artifact, spec: RunSpec) -> dict[str, File]:
     """What all files are compared with, whatever they run in: the unpruned net in FP32, in ONNX Runtime."""
     runtime = spec.runtime if isinstance(spec.runtime, Onnxruntime) else Onnxruntime(threads=spec.runtime.threads)
-    return {BASELINE: File(unpruned, Fp32.name, exported, timer(runtime))}
+    return {BASELINE: File(unpruned, Fp32.name, exported, exported, timer(runtime))}
 
 
 def shipping(
@@ -360,19 +368,25 @@ def shipping(
     files = {}
     for (net_name, net), way in itertools.product(nets.items(), ways.values()):
         name = f"{net_name}-{way.name}"
-        model = quantized(net, exported[net_name], way, name, spec, data, stage)
-        model = converted(model, f"{name}{suffix}", spec, stage)
-        files[f"{name}{suffix}"] = File(net, way.name, model, timer(spec.runtime))
+        exact = prepared(net, exported[net_name], way, name, spec, data, stage)
+        model = converted(quantized(exact, way, name, spec, data, stage), f"{name}{suffix}", spec, stage)
+        files[f"{name}{suffix}"] = File(net, way.name, exact, model, timer(spec.runtime))
     return files
 
 
-def quantized(
+def prepared(
     net: Net, exported: Artifact, way: Quantizer, name: str, spec: RunSpec, data: Artifact, stage: Runner
 ) -> Artifact:
-    """The net as an ONNX file, quantized; trained to bear that before, where the quantizer asks for it."""
-    if training := getattr(way, "training", None):
-        inputs = quantize_aware.Inputs(net.weights, data, training, spec.imgsz, spec.seed)
-        exported = as_onnx(stage(quantize_aware.run, inputs, name).weights, name, spec, stage)
+    """The net as an ONNX file in float; trained to bear being quantized, where the quantizer asks for it."""
+    training = getattr(way, "training", None)
+    if training is None:
+        return exported
+    inputs = quantize_aware.Inputs(net.weights, data, training, spec.imgsz, spec.seed)
+    return as_onnx(stage(quantize_aware.run, inputs, name).weights, name, spec, stage)
+
+
+def quantized(exported: Artifact, way: Quantizer, name: str, spec: RunSpec, data: Artifact, stage: Runner) -> Artifact:
+    """The file, quantized."""
     looks = (data, spec.seed) if way.images else (None, None)
     return stage(quantize.run, quantize.Inputs(exported, way, spec.imgsz, *looks), name).model
 
@@ -388,6 +402,14 @@ def depicted(file: File, name: str, spec: RunSpec, data: Artifact, stage: Runner
     """What the file finds in a few validation pictures."""
     inputs = depict.Inputs(file.model, file.timer.without_clock, data, SAMPLES, spec.seed)
     return stage(depict.run, inputs, name).samples
+
+
+def located(file: File, name: str, spec: RunSpec, data: Artifact, stage: Runner) -> tuple[LayerNoise, ...]:
+    """What INT8 does to each layer; nothing of a file in float, or in another runtime, which has its own forms."""
+    if file.quantization in (Fp32.name, Fp16.name) or not isinstance(file.timer.runtime, Onnxruntime):
+        return ()
+    inputs = locate.Inputs(file.exact, file.model, data, spec.imgsz, LISTENED, spec.seed)
+    return stage(locate.run, inputs, name).layers
 
 
 def contrasts(matches: dict[str, Artifact], names: tuple[str, ...], spec: RunSpec, stage: Runner) -> contrast.Outputs:

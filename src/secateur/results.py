@@ -224,6 +224,21 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class LayerNoise:
+    """What quantizing does to what one layer gives, over some training pictures: its signal's power over the noise's,
+    in dB, None where there is no noise.
+
+    `own_sqnr_db` is of the layer alone quantized, `sqnr_db` of all that has come together by then; one that is
+    `kept_float` adds none of its own.
+    """
+
+    name: str
+    sqnr_db: float | None
+    own_sqnr_db: float | None
+    kept_float: bool
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A model file that could ship, with all that was measured on that very file; the unpruned FP32 has no change.
 
@@ -245,6 +260,8 @@ class Candidate:
     """Those that have objects, in the data set's order; none of the unpruned FP32."""
     samples: tuple[Sample, ...] = ()
     """The same pictures of all candidates; none of one with a fault."""
+    layers: tuple[LayerNoise, ...] = ()
+    """In the order they run in; only of an INT8 file in ONNX Runtime, without a fault."""
 
 
 @dataclass(frozen=True)

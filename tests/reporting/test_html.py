@@ -8,6 +8,7 @@ from secateur.reporting.html import render
 from secateur.results import RunReport
 from tests.example_report import (
     FAULT,
+    LAYERS,
     detector,
     failed,
     finished,
@@ -15,6 +16,7 @@ from tests.example_report import (
     with_channels,
     with_classes,
     with_fault,
+    with_layers,
     without_changes,
 )
 
@@ -150,3 +152,32 @@ def test_where_the_unpruned_net_ships_the_best_pruned_file_tells_its_classes() -
     kept = replace(with_classes(), selected="baseline-fp32")
 
     assert "mAP50-95 of pruned-fp32, class by class" in render(kept)
+
+
+def test_layers_stand_in_the_order_they_run_in_with_the_way_to_spare_them() -> None:
+    page = render(with_layers())
+
+    names = re.findall(r'<th scope="row">(model[.0-9a-z]*)</th>', page)
+    assert names == [layer.name for layer in LAYERS]
+    assert '<th scope="row">model.4.cv2.conv</th><td>12.3</td><td>−1.5</td><td>INT8</td>' in page
+    assert '<th scope="row">model.22.cv3.0.2</th><td>–</td><td>21.7</td><td>float</td>' in page
+    assert "<code>quantization=int8_accuracy</code> keeps in float" in page
+    assert "What INT8 costs" not in render(finished())
+
+
+def test_where_the_gate_has_looked_already_nobody_is_pointed_to_it() -> None:
+    report = with_layers()
+    gated = (replace(c, quantization="int8_accuracy") for c in report.candidates)
+
+    assert "quantization=int8_accuracy" not in render(replace(report, candidates=tuple(gated)))
+
+
+def test_where_every_layer_stayed_in_float_there_is_no_chart() -> None:
+    report = with_layers()
+    kept = tuple(replace(layer, own_sqnr_db=None, kept_float=True) for layer in LAYERS)
+    files = tuple(replace(c, layers=kept) for c in report.candidates)
+
+    page = render(replace(report, candidates=files))
+
+    assert "All 4 layers" in page
+    assert "of the layer alone</span>" not in page

@@ -15,7 +15,16 @@ from secateur.reporting.comparison_page import page as comparison_page
 from secateur.reporting.html import render
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
-from tests.example_report import detector, failed, finished, with_channels, with_classes, with_fault, with_samples
+from tests.example_report import (
+    detector,
+    failed,
+    finished,
+    with_channels,
+    with_classes,
+    with_fault,
+    with_layers,
+    with_samples,
+)
 
 CHROMIUM = shutil.which("chromium")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -60,6 +69,8 @@ PAGES = {
     "long names": lambda: comparison_page(compared(runs_in([HONEST]), every=True), "sweep", "secateur compare"),
     "classes": reported(with_classes),
     "many classes": lambda: render(with_classes(80)),
+    "layers": reported(with_layers),
+    "many layers": lambda: render(with_layers(76)),
     "sweep": lambda: comparison_page(many(20), "sweep", "secateur run -m schedule.target=0.1,0.2"),
 }
 
@@ -222,6 +233,24 @@ def test_the_table_of_classes_says_what_the_report_says(browser: object, tmp_pat
         assert number(cells["objects"]) == found["objects"]
         assert number(cells["before"]) == round(found["before"], 3)
         assert number(cells["after"]) == round(found["after"], 3)
+
+
+def test_the_table_of_layers_says_what_the_report_says(browser: object, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=DESK)  # type: ignore[attr-defined]
+    page.goto(page_of(render(with_layers()), tmp_path))
+    page.get_by_text("All 4 layers").click()
+    told = next(c for c in report_dict(with_layers(), None)["candidates"] if c["name"] == with_layers().selected)
+
+    assert len(told["layers"]) == 4
+    for found in told["layers"]:
+        cells = row(page, "What INT8 costs, layer by layer", found["name"])
+        assert cells["its own, dB"] == as_told(found["own_sqnr_db"])
+        assert cells["accumulated, dB"] == as_told(found["sqnr_db"])
+        assert cells["kept in"] == ("float" if found["kept_float"] else "INT8")
+
+
+def as_told(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.1f}".replace("-", "−")
 
 
 def test_on_paper_the_table_of_channels_is_there(browser: object, tmp_path: Path) -> None:

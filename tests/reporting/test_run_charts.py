@@ -4,7 +4,18 @@ import pytest
 
 from secateur.reporting import run_charts
 from secateur.reporting.charts import Point
-from tests.example_report import CHANNELS, detector, failed, finished, with_channels, with_fault, without_changes
+from secateur.reporting.summary import quantized
+from tests.example_report import (
+    CHANNELS,
+    LAYERS,
+    detector,
+    failed,
+    finished,
+    with_channels,
+    with_fault,
+    with_layers,
+    without_changes,
+)
 
 
 def point(name: str, cost: str = run_charts.LATENCY) -> Point:
@@ -65,3 +76,26 @@ def test_channels_are_those_of_the_net_that_is_exported() -> None:
     assert run_charts.kept_channels(with_channels()) == list(CHANNELS.items())
     assert run_charts.kept_channels(finished()) == []
     assert "model.2.cv1.conv: 20 of 32 channels" in run_charts.channels(with_channels(), 300)
+
+
+def test_the_noisiest_layers_are_those_in_int8_with_most_noise_of_their_own() -> None:
+    first, second, third, _ = LAYERS
+    candidate = quantized(with_layers(76))
+    assert candidate
+
+    found = run_charts.noisiest(candidate)
+
+    assert found[:2] == [third, second]
+    assert len(found) == run_charts.MOST_NOISY
+    assert first in found
+    assert not any(layer.kept_float for layer in found)
+
+
+def test_bars_of_layers_are_noise_as_a_share_of_the_signal() -> None:
+    candidate = quantized(with_layers())
+    assert candidate
+
+    told = run_charts.layers(candidate, 880)
+
+    assert "model.2.cv1.conv: 24.1 dB of its own, 19.9 dB accumulated" in told
+    assert "model.22.cv3.0.2" not in told

@@ -4,9 +4,28 @@ from pathlib import Path
 
 import pytest
 
-from secateur.reporting.summary import change, flatten, headline, points, report_dict
+from secateur.reporting.summary import (
+    change,
+    decibels,
+    flatten,
+    headline,
+    noise_share,
+    points,
+    quantized,
+    report_dict,
+)
 from secateur.results import BASELINE, Artifact, Interval, RunReport
-from tests.example_report import FAULT, candidate, detector, failed, finished, on_the_way, with_fault, without_changes
+from tests.example_report import (
+    FAULT,
+    candidate,
+    detector,
+    failed,
+    finished,
+    on_the_way,
+    with_fault,
+    with_layers,
+    without_changes,
+)
 
 
 def with_speedup(median: float, low: float, high: float) -> RunReport:
@@ -153,3 +172,26 @@ def test_a_fault_is_told_and_is_null_where_there_is_none() -> None:
     faults = {told["name"]: told["fault"] for told in report_dict(with_fault())["candidates"]}
 
     assert faults == {BASELINE: None, "baseline-int8_static": FAULT, "pruned-fp32": None, "pruned-int8_static": None}
+
+
+def test_a_ratio_in_db_is_told_with_one_decimal_and_stands_for_a_share_of_the_amplitude() -> None:
+    assert [decibels(value) for value in (38.249, -1.5, None)] == ["38.2", "−1.5", "–"]
+    assert [noise_share(value) for value in (0.0, 20.0, 40.0, None)] == pytest.approx([1, 0.1, 0.01, 0])
+
+
+def test_layers_are_told_of_the_selected_file_or_else_of_the_most_accurate_in_int8() -> None:
+    def name(selected: str) -> str | None:
+        found = quantized(replace(with_layers(), selected=selected))
+        return found and found.name
+
+    assert name("pruned-int8_static") == "pruned-int8_static"
+    assert name("pruned-fp32") == "baseline-int8_static"
+    assert quantized(finished()) is None
+
+
+def test_the_report_holds_each_layers_noise() -> None:
+    *_, chosen = json.loads(json.dumps(report_dict(with_layers())))["candidates"]
+
+    assert chosen["layers"][3] == {
+        "name": "model.22.cv3.0.2", "sqnr_db": 21.7, "own_sqnr_db": None, "kept_float": True,
+    }  # fmt: skip

@@ -94,7 +94,7 @@ def _first_line(error: Exception) -> str:
 def decode_nodes(graph: GraphProto) -> set[str]:
     """Names of the nodes behind the last convolutions, to the outputs."""
     producers = producers_of(graph)
-    return {node.name for node in _last(graph) if not _is_learned(node, producers)}
+    return {node.name for node in _last(graph) if not is_learned(node, producers)}
 
 
 def float_nodes(graph: GraphProto) -> set[str]:
@@ -111,7 +111,7 @@ def _last(graph: GraphProto) -> list[NodeProto]:
         if node is None or node.name in found:
             continue
         found[node.name] = node
-        if not _is_learned(node, producers):
+        if not is_learned(node, producers):
             waiting += node.input
     return list(found.values())
 
@@ -121,7 +121,7 @@ def producers_of(graph: GraphProto) -> dict[str, NodeProto]:
     return {output: node for node in graph.node for output in node.output}
 
 
-def _is_learned(node: NodeProto, producers: dict[str, NodeProto]) -> bool:
+def is_learned(node: NodeProto, producers: dict[str, NodeProto]) -> bool:
     return node.op_type in LEARNED and not _is_dfl(node, producers)
 
 

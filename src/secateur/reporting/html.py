@@ -46,6 +46,7 @@ def render(report: RunReport) -> str:
             drawn={name: Markup(svg) for name, svg in _charts(report).items()},
             channels=run_charts.kept_channels(report),
             paid=summary.who_paid(report),
+            quantized=summary.quantized(report),
             pictures=_pictures(report),
             settings=[f"{name}={summary.typed(value)}" for name, value in summary.flatten(report.spec).items()],
             dataset=summary.flatten(report.dataset or {}),
@@ -67,6 +68,7 @@ def _environment() -> Environment:
         few_pictures=FEW_PICTURES,
         most_lost=run_charts.MOST_LOST,
         most_gained=run_charts.MOST_GAINED,
+        noisiest=run_charts.noisiest,
         no_difference=summary.NO_DIFFERENCE,
     )
     names: tuple[Callable[..., str], ...] = (
@@ -78,6 +80,7 @@ def _environment() -> Environment:
         table.speedup,
         summary.change,
         summary.change_interval,
+        summary.decibels,
         summary.goal,
     )
     environment.filters.update({function.__name__: function for function in names})
@@ -110,6 +113,11 @@ def _charts(report: RunReport) -> dict[str, str]:
         drawn |= {
             "classes": run_charts.classes(paid, run_charts.WIDE[0]),
             "classes_phone": run_charts.classes(paid, run_charts.PHONE[0]),
+        }
+    if quantized := summary.quantized(report):
+        drawn |= {
+            "layers": run_charts.layers(quantized, run_charts.WIDE[0]),
+            "layers_phone": run_charts.layers(quantized, run_charts.PHONE[0]),
         }
     return drawn
 

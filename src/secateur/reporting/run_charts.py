@@ -7,15 +7,18 @@ from dataclasses import replace
 
 from secateur.reporting import charts
 from secateur.reporting.charts import Bar, Difference, Kind, Point, Size, Spread, Step
-from secateur.reporting.summary import change, change_interval, task
+from secateur.reporting.summary import change, change_interval, decibels, noise_share, task
 from secateur.reporting.table import billions, megabytes, score, speedup
-from secateur.results import BASELINE, Candidate, ClassChange, RunReport
+from secateur.results import BASELINE, Candidate, ClassChange, LayerNoise, RunReport
 
 WIDE, PHONE, SMALL = (880, 320), (270, 250), (330, 210)
 """Sizes of the charts: on a desk, on a phone, side by side."""
 
 MOST_LOST, MOST_GAINED = 10, 5
 """So many classes are drawn where there are more; the table has all."""
+
+MOST_NOISY = 15
+"""So many layers are drawn at most; the table has all."""
 
 COSTS: dict[str, Callable[[Candidate], float]] = {
     "latency, p50, ms": lambda candidate: candidate.latency.ms.p50,
@@ -75,6 +78,26 @@ def classes(candidate: Candidate, width: int) -> str:
         for found in largest(by_change(candidate))
     ]
     return charts.differences(drawn, f"change of {task(candidate.accuracy)} mAP50-95", width)
+
+
+def layers(candidate: Candidate, width: int) -> str:
+    """The noise of each of its noisiest layers, as a share of the signal's amplitude; all that came together behind."""
+    bars = [
+        Bar(
+            name=layer.name,
+            value=100 * noise_share(layer.own_sqnr_db),
+            told=f"{layer.name}: {decibels(layer.own_sqnr_db)} dB of its own, {decibels(layer.sqnr_db)} dB accumulated",
+            whole=100 * noise_share(layer.sqnr_db),
+        )
+        for layer in noisiest(candidate)
+    ]
+    return charts.bars(bars, "noise, % of the signal's amplitude", width)
+
+
+def noisiest(candidate: Candidate) -> list[LayerNoise]:
+    """Its layers in INT8, the one with the most noise of its own first, so many as are drawn."""
+    integer = [layer for layer in candidate.layers if not layer.kept_float]
+    return sorted(integer, key=lambda layer: -noise_share(layer.own_sqnr_db))[:MOST_NOISY]
 
 
 def by_change(candidate: Candidate) -> list[ClassChange]:

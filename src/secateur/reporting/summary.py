@@ -120,6 +120,16 @@ def who_paid(report: RunReport) -> Candidate | None:
     return max(pruned, key=lambda candidate: candidate.accuracy.main, default=None)
 
 
+def quantized(report: RunReport) -> Candidate | None:
+    """The candidate whose layers are told one by one: the selected one or, if that has none to tell, the most accurate
+    of those that have; None where there is none."""
+    chosen = selected(report)
+    if chosen and chosen.layers:
+        return chosen
+    others = [candidate for candidate in report.candidates if candidate.layers and not candidate.fault]
+    return max(others, key=lambda candidate: candidate.accuracy.main, default=None)
+
+
 def macs_change(footprint: Footprint, baseline: Footprint) -> str:
     """`−31 % MACs`."""
     return f"{change(footprint.macs, baseline.macs)} MACs"
@@ -168,6 +178,16 @@ def change_span(found: Change) -> str:
 def change_interval(found: Change) -> str:
     """`−0.014 (−0.020 to −0.008)`."""
     return f"{signed(found.observed)} ({change_span(found)})"
+
+
+def decibels(value: float | None) -> str:
+    """`38.2`, or `–` where there is no noise."""
+    return "–" if value is None else f"{value:.1f}".replace("-", MINUS)
+
+
+def noise_share(value: float | None) -> float:
+    """Amplitude of the noise over the signal's, of a ratio in dB: 0.1 of 20 dB; 0 where there is no noise."""
+    return 0.0 if value is None else float(10 ** (-value / 20))
 
 
 def ratio(value: float, digits: int) -> str:
@@ -302,6 +322,7 @@ def _candidate(candidate: Candidate, run_dir: Path | None) -> dict[str, Any]:
         **_changes(candidate.accuracy_change),
         "classes": [asdict(found) for found in candidate.classes],
         "samples": [_sample(sample, run_dir) for sample in candidate.samples],
+        "layers": [asdict(layer) for layer in candidate.layers],
         "fault": candidate.fault,
         **_latency(candidate.latency),
     }
