@@ -153,3 +153,12 @@ def test_a_fault_is_told_and_is_null_where_there_is_none() -> None:
     faults = {told["name"]: told["fault"] for told in report_dict(with_fault())["candidates"]}
 
     assert faults == {BASELINE: None, "baseline-int8_static": FAULT, "pruned-fp32": None, "pruned-int8_static": None}
+
+
+def test_the_report_tells_the_quantiles_of_a_latency_and_none_where_an_older_run_kept_none() -> None:
+    first, *others = finished().candidates
+    told = replace(first, latency=replace(first.latency, quantiles=(57.5, 58.9, 60.0)))
+
+    found = report_dict(replace(finished(), candidates=(told, *others)))["candidates"]
+
+    assert [candidate["latency_quantiles_ms"] for candidate in found[:2]] == [[57.5, 58.9, 60.0], []]
