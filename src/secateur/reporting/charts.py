@@ -34,7 +34,7 @@ _LOOK: dict[Kind, dict[str, Any]] = {
     "selected": {"fill": LEAF, "stroke": LEAF, "shape": "circle", "size": 150},
     "front": {"fill": INK, "stroke": INK, "shape": "circle", "size": 60},
     "dominated": {"fill": SOFT, "stroke": SOFT, "shape": "circle", "size": 36},
-    "fault": {"fill": BAD, "stroke": BAD, "shape": "M-.5,-.5L.5,.5M-.5,.5L.5,-.5", "size": 60},
+    "fault": {"fill": BAD, "stroke": BAD, "shape": "M-1,-1L1,1M-1,1L1,-1", "size": 60},
 }
 
 
