@@ -163,12 +163,17 @@ class EndToEnd:
     speedup: Interval
 
 
+QUANTILES = tuple(range(5, 100, 5))
+"""Per cent of the passes that took no longer than the `quantiles` of a latency, one each."""
+
+
 @dataclass(frozen=True)
 class Latency:
     """Time of one forward pass; `speedup` is paired with the baseline's, turn by turn.
 
     `load_seconds` is what opening the file took, `peak_memory_mb` the most that its process held, None where the system
-    does not tell; `end_to_end` is there where pictures were at hand, and the file takes one at a time.
+    does not tell; `end_to_end` is there where pictures were at hand, and the file takes one at a time;
+    `quantiles` are milliseconds, rising, one for each of QUANTILES, and empty where an older run did not keep them.
     """
 
     ms: Percentiles
@@ -183,6 +188,7 @@ class Latency:
     load_seconds: float
     peak_memory_mb: float | None
     end_to_end: EndToEnd | None = None
+    quantiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

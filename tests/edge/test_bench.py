@@ -16,7 +16,7 @@ import pytest
 from secateur.edge import bench
 from secateur.edge.bench import Contender, Opened, Timing, Turn, compare, orders, paired_speedup, percentiles
 from secateur.errors import ExportError
-from secateur.results import Interval, Latency, Percentiles
+from secateur.results import QUANTILES, Interval, Latency, Percentiles
 from secateur.runtimes.onnxruntime import Onnxruntime
 from secateur.specs import Benchmark
 
@@ -152,6 +152,14 @@ def test_eight_times_the_work_is_slower(short_model: Path, long_model: Path) -> 
 
     assert latencies["long"].speedup.median < 0.7
     assert latencies["long"].ms.p50 > latencies["short"].ms.p50
+
+
+def test_quantiles_rise_and_are_those_of_the_same_passes_as_the_percentiles(short_model: Path) -> None:
+    latency = timed({"short": short_model}, "short")["short"]
+
+    found = dict(zip(QUANTILES, latency.quantiles, strict=True))
+    assert list(latency.quantiles) == sorted(latency.quantiles)
+    assert (found[50], found[90], found[95]) == (latency.ms.p50, latency.ms.p90, latency.ms.p95)
 
 
 def test_the_baseline_is_exactly_as_fast_as_itself(short_model: Path, long_model: Path) -> None:

@@ -72,6 +72,18 @@ def test_every_kind_of_run_is_drawn() -> None:
         assert "p99" in run_charts.latencies(report, 300)
 
 
+def test_each_quantile_of_a_latency_is_a_stroke_beside_the_percentiles() -> None:
+    first, *others = finished().candidates
+    told = replace(first, latency=replace(first.latency, quantiles=tuple(float(ms) for ms in range(50, 69))))
+
+    plain = run_charts.latencies(finished(), 300)
+    drawn = run_charts.latencies(replace(finished(), candidates=(told, *others)), 300)
+
+    assert drawn.count('opacity="0.45"') == 19
+    assert plain.count('opacity="0.45"') == 0
+    assert drawn.count("<title>") == plain.count("<title>")
+
+
 def test_channels_are_those_of_the_net_that_is_exported() -> None:
     assert run_charts.kept_channels(with_channels()) == list(CHANNELS.items())
     assert run_charts.kept_channels(finished()) == []

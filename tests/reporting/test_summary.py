@@ -195,3 +195,12 @@ def test_the_report_holds_each_layers_noise() -> None:
     assert chosen["layers"][3] == {
         "name": "model.22.cv3.0.2", "sqnr_db": 21.7, "own_sqnr_db": None, "kept_float": True,
     }  # fmt: skip
+
+
+def test_the_report_tells_the_quantiles_of_a_latency_and_none_where_an_older_run_kept_none() -> None:
+    first, *others = finished().candidates
+    told = replace(first, latency=replace(first.latency, quantiles=(57.5, 58.9, 60.0)))
+
+    found = report_dict(replace(finished(), candidates=(told, *others)))["candidates"]
+
+    assert [candidate["latency_quantiles_ms"] for candidate in found[:2]] == [[57.5, 58.9, 60.0], []]

@@ -28,7 +28,7 @@ import numpy as np
 from secateur import plugins
 from secateur.errors import ExportError, SecateurError
 from secateur.processor import usable_cores
-from secateur.results import EndToEnd, Interval, Latency, Percentiles
+from secateur.results import QUANTILES, EndToEnd, Interval, Latency, Percentiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -210,6 +210,7 @@ def _latency(own: list[Timing], baseline: list[Timing], runtime: Runtime) -> Lat
         load_seconds=float(np.median([each.load_seconds for each in opened])),
         peak_memory_mb=max(memory) if memory else None,
         end_to_end=_end_to_end(own, baseline) if own[0].turns[0].whole else None,
+        quantiles=tuple(np.percentile(passes, QUANTILES).tolist()),
     )
 
 

@@ -34,7 +34,7 @@ _LOOK: dict[Kind, dict[str, Any]] = {
     "selected": {"fill": LEAF, "stroke": LEAF, "shape": "circle", "size": 150},
     "front": {"fill": INK, "stroke": INK, "shape": "circle", "size": 60},
     "dominated": {"fill": SOFT, "stroke": SOFT, "shape": "circle", "size": 36},
-    "fault": {"fill": BAD, "stroke": BAD, "shape": "M-.5,-.5L.5,.5M-.5,.5L.5,-.5", "size": 60},
+    "fault": {"fill": BAD, "stroke": BAD, "shape": "M-1,-1L1,1M-1,1L1,-1", "size": 60},
 }
 
 
@@ -70,11 +70,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Spread:
-    """Milliseconds of one file by percentile (`p50`, …), rising."""
+    """Milliseconds of one file by percentile (`p50`, …), rising; between two neighbours of `quantiles` lie as many
+    passes as between any other two."""
 
     name: str
     percentiles: dict[str, float]
     kind: Kind
+    quantiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ def macs(steps: Sequence[Step], size: Size) -> str:
 
 
 def latencies(spreads: Sequence[Spread], width: int) -> str:
-    """Percentiles of each file's forward pass, a line a file, its name above it."""
+    """Percentiles of each file's forward pass, a line a file, its name above it; a stroke for each quantile, so that
+    they are dense where most passes lie."""
     import altair as alt
 
     rows = [
@@ -185,7 +188,7 @@ def latencies(spreads: Sequence[Spread], width: int) -> str:
             "ms": ms,
             "percentile": percentile,
             "told": f"{spread.name}: {percentile} {ms:.1f} ms",
-            "color": LEAF if spread.kind == "selected" else BAD if spread.kind == "fault" else SOFT,
+            "color": _color(spread),
             "size": 110 if place == 0 else 40,
         }
         for spread in spreads
@@ -195,7 +198,11 @@ def latencies(spreads: Sequence[Spread], width: int) -> str:
     across = alt.X("ms:Q", title="ms, forward pass", scale=alt.Scale(zero=True, nice=True), axis=_axis())
     color = alt.Color("color:N", scale=None)
     base = alt.Chart(_values(rows))
+    strokes = [{"name": s.name, "ms": ms, "color": _color(s)} for s in spreads for ms in s.quantiles]
     layers = [
+        alt.Chart(_values(strokes))
+        .mark_tick(aria=False, thickness=1.5, size=14, opacity=0.45)
+        .encode(x=across, y=line, color=color),
         base.mark_line(strokeWidth=2).encode(x=across, y=line, detail="name:N", color=color),
         base.mark_point(filled=True, opacity=1).encode(
             x=across, y=line, color=color, size=alt.Size("size:Q", scale=None), description="told:N"
@@ -251,6 +258,10 @@ def differences(found: Sequence[Difference], x: str, width: int) -> str:
         base.mark_text(align="left", dy=-12, fontSize=12, color=INK).encode(x=alt.value(0), y=line, text="name:N"),
     ]
     return _svg(layers, (width, 34 * len(found)), f"{x} of each of {len(found)}; the table has the figures")
+
+
+def _color(spread: Spread) -> str:
+    return LEAF if spread.kind == "selected" else BAD if spread.kind == "fault" else SOFT
 
 
 def _precedence(point: Point) -> int:

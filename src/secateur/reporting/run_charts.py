@@ -53,7 +53,7 @@ def macs(report: RunReport, size: Size) -> str:
 
 
 def latencies(report: RunReport, width: int) -> str:
-    """p50, p90, p95 and p99 of each candidate."""
+    """How long the passes of each candidate took: p50, p90, p95 and p99, and all quantiles that are known."""
     return charts.latencies([_spread(candidate, report.selected) for candidate in report.candidates], width)
 
 
@@ -175,4 +175,4 @@ def _kind(candidate: Candidate, selected: str | None) -> Kind:
 def _spread(candidate: Candidate, selected: str | None) -> Spread:
     ms = candidate.latency.ms
     percentiles = {"p50": ms.p50, "p90": ms.p90, "p95": ms.p95, "p99": ms.p99}
-    return Spread(candidate.name, percentiles, _kind(candidate, selected))
+    return Spread(candidate.name, percentiles, _kind(candidate, selected), candidate.latency.quantiles)

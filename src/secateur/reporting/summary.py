@@ -340,6 +340,7 @@ def _changes(changes: AccuracyChange | None) -> dict[str, Any]:
 def _latency(latency: Latency) -> dict[str, Any]:
     return {
         "latency_ms": asdict(latency.ms),
+        "latency_quantiles_ms": list(latency.quantiles),
         "speedup": asdict(latency.speedup),
         **_end_to_end(latency.end_to_end),
         **{name: getattr(latency, name) for name in MEASURED},

@@ -11,7 +11,7 @@ from secateur.ports import Tools
 from secateur.results import Artifact, Latency
 from secateur.specs import Benchmark, Timer
 
-VERSION = 3
+VERSION = 4
 LIBRARIES = ("numpy", "pillow")
 
 PICTURES = 8
