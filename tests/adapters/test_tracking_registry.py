@@ -127,16 +127,22 @@ def test_the_alias_moves_to_another_file_and_back(run_dir: Path, tmp_path: Path)
     assert int(version(uri, first).version) == 1
 
 
-def test_it_belongs_to_the_run_that_mlflow_knows_and_the_net_names_the_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [{"weights": "/data/yolov8n-seg.pt", "architecture": None}, {"weights": None, "architecture": "yolov8n-seg.yaml"}],
+)
+def test_it_belongs_to_the_run_that_mlflow_knows_and_the_net_names_the_model(
+    model: dict[str, str | None], tmp_path: Path
+) -> None:
     uri, run_dir = f"sqlite:///{tmp_path / 'mlflow.db'}", write_run(tmp_path)
     told = report(run_dir)
-    told["run"]["spec"]["model"] = {"name": "yolov8n_seg"}
+    told["run"]["spec"]["model"] = model
     (run_dir / "report.json").write_text(json.dumps(told))
     run_id = replay(run_dir, uri, "secateur")
 
     found = register(run_dir, None, uri)
 
-    assert found.name == "secateur-yolov8n_seg"
+    assert found.name == "secateur-yolov8n-seg"
     assert version(uri, found).run_id == run_id
 
 

@@ -132,7 +132,8 @@ def _write_page(file: Path, found: Comparison, best: Offers | None) -> None:
     try:
         file.write_text(page(found, "Runs side by side", shlex.join(["secateur", *sys.argv[1:]]), best))
     except OSError as error:
-        raise SpecError(f"--html: cannot write: {error}") from error
+        raise SpecError(f"--html: cannot write {file}: {error.strerror}") from error
+    typer.echo(f"Page     {file}", err=True)
 
 
 def _register(champion: Entry, uri: str, experiment: str) -> None:

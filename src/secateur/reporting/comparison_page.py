@@ -72,8 +72,8 @@ def headline(group: Group) -> str:
     told = ", ".join(f"{count} {sort}" for sort, count in made.most_common())
     fastest = ratio(reference.latency_ms / others[0].latency_ms, 2)
     whole = f"{len(others)} of {len(group.ranked)} files are beaten by none in both mAP and time: {told}"
-    mean_ap = f"{group.setting.task} mAP {score(others[0].accuracy)} (unpruned FP32 {score(reference.accuracy)})"
-    least = f"the fastest is {fastest} as fast at {mean_ap}"
+    mean_ap = f"{group.setting.task} mAP {score(others[0].accuracy)} for {score(reference.accuracy)}"
+    least = f"the fastest is {fastest} as fast as the unpruned FP32 at {reference.imgsz} px, at {mean_ap}"
     return f"{whole}; {least}."
 
 

@@ -48,11 +48,12 @@ def register(run_dir: Path, candidate: str | None, uri: str, experiment: str = "
     """Puts a candidate of a finished run, or where None what the run selected, into the model registry of the MLflow at
     `uri`, and moves the alias `champion` to it.
 
-    The registered model is `secateur-<model>`, by the run's `model=`, so that there is a champion for each net; or the
-    experiment, where the run does not name one. A version holds the file byte by byte as MLflow's ONNX flavor, its
-    signature (tensors by name), an input example of zeros, and in its tags whence it is and what was measured. It
-    belongs to the run of the folder, which is brought in first where MLflow does not know it. A file whose sha256 has a
-    version already gets no other: the alias moves to that one. Neither torch nor a session is needed.
+    The registered model is `secateur-<model>`, by the file of the net's weights or of its architecture, so that there
+    is a champion for each net; or the experiment, where the run names neither. A version holds the file byte by byte as
+    MLflow's ONNX flavor, its signature (tensors by name), an input example of zeros, and in its tags whence it is and
+    what was measured. It belongs to the run of the folder, which is brought in first where MLflow does not know it. A
+    file whose sha256 has a version already gets no other: the alias moves to that one. Neither torch nor a session is
+    needed.
 
     Whether the candidate deserves it, that no other beats it in both mAP and time, is for the caller to know.
 
@@ -109,8 +110,9 @@ def _file(candidate: Mapping[str, Any], run_dir: Path) -> Path:
 
 
 def _name(report: Mapping[str, Any], experiment: str) -> str:
-    model = (report["run"]["spec"].get("model") or {}).get("name")
-    return f"secateur-{model}" if model else experiment
+    model = report["run"]["spec"].get("model") or {}
+    origin = model.get("weights") or model.get("architecture")
+    return f"secateur-{Path(origin).stem}" if origin else experiment
 
 
 # ---- the registry --------------------------------------------------------------------------------
