@@ -154,6 +154,27 @@ def test_the_runs_data_set_is_told_as_real_runs_know_it(uri: str, tmp_path: Path
     assert json.loads(train.profile)["num_rows"] == 30
 
 
+def test_a_data_set_that_another_job_adds_at_the_same_moment_is_found_the_second_time(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    add, refusals = MlflowClient.log_inputs, iter([True, False, False])
+
+    def refused_once(self: Any, *values: Any) -> None:
+        if next(refusals):
+            raise MlflowException('(UniqueViolation) duplicate key value violates unique constraint "dataset_pk"')
+        add(self, *values)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", refused_once)
+    write_folder(tmp_path / "demo", finished())
+
+    run = client(uri).get_run(replay(tmp_path / "demo", uri, "trials"))
+
+    assert len(run.inputs.dataset_inputs) == 2
+
+
 def models_of(uri: str, run_id: str) -> list[Any]:
     experiment = client(uri).get_experiment_by_name("trials").experiment_id
     return list(client(uri).search_logged_models([experiment], f"source_run_id = '{run_id}'"))

@@ -28,6 +28,7 @@ from secateur.reporting.summary import Setting, flatten, typed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 FILES = ("report.json", "report.html", "records.jsonl", "config", "samples")
 """What of a run's folder goes along; the models stay where they are."""
@@ -125,7 +126,16 @@ class Run:
                 f"{found['name']}/{split}", found["digest"][:16], "local", source, profile=json.dumps(about)
             )
             named = [entities.InputTag("mlflow.data.context", context)]
-            self._client.log_inputs(self.id, [entities.DatasetInput(data, named)])
+            self._log_input(entities.DatasetInput(data, named))
+
+    def _log_input(self, entry: DatasetInput) -> None:
+        """Of jobs that add one data set at the same moment a server's database takes one; the others find it there."""
+        try:
+            self._client.log_inputs(self.id, [entry])
+        except library().exceptions.MlflowException as error:
+            if "unique" not in str(error).lower():
+                raise
+            self._client.log_inputs(self.id, [entry])
 
     def attach(self, run_dir: Path) -> None:
         for path in (run_dir / name for name in FILES):
