@@ -147,6 +147,14 @@ def test_a_narrow_terminal_has_fewer_columns_and_no_broken_names(tmp_path: Path)
     assert "2.7× (2.6–2.8)" in narrow
 
 
+def test_eighty_columns_hold_the_run_what_was_asked_of_it_and_what_came_of_it_in_one_line() -> None:
+    honest = Path(__file__).parents[2] / "docs" / "example" / "honest"
+
+    (line,) = (line for line in shown(honest, width=80).splitlines() if "…/0" in line and "pruned" in line)
+
+    assert line.split() == "● …/0 importance=magnitude imgsz=128 pruned-int8_static 0.780 1.91× (1.84–1.93)".split()
+
+
 def test_the_offer_says_what_why_what_the_next_ones_lack_and_what_to_type(tmp_path: Path) -> None:
     write(finished(), tmp_path)
 

@@ -22,6 +22,9 @@ from secateur.reporting.table import NONE, billions, megabytes, millions, score,
 from secateur.worth import Rival, Verdict, weigh
 
 ASKED_WIDTH = 32
+SHORT = 8
+"""What is no wider, in cells, stays in one line."""
+
 LIMIT = 40
 """Lines of a table in the terminal, those of the front first."""
 
@@ -144,7 +147,7 @@ class _Lines:
                 name,
                 justify="left" if name in _NAMES else "right",
                 overflow="fold",
-                no_wrap=name not in ("run", "asked"),
+                no_wrap=name not in ("run", "asked") or _width(name, columns[name]) <= SHORT,
                 max_width=ASKED_WIDTH if name == "asked" else None,
             )
         for entry, told in zip(shown, zip(*columns.values(), strict=True), strict=True):
@@ -164,7 +167,7 @@ def _first(group: Group, best: set[int], limit: int) -> list[Entry]:
 
 
 _NAMES = ("", "run", "asked", "file", "verdict")
-_DISPENSABLE = ("p95", "params", "MB", "box", "verdict", "MACs", "asked")
+_DISPENSABLE = ("p95", "params", "MB", "box", "verdict", "MACs", "p50 ms", "mask change", "box change", "asked")
 """Where a terminal is too narrow, in this order."""
 
 
