@@ -30,8 +30,8 @@ GONE_SECONDS = 20
 MARK = "SECATEUR_CHAOS"
 
 TIMED = (
-    "latency_ms", "speedup", "images_per_second", "load_seconds", "peak_memory_mb", "preprocess_ms", "postprocess_ms",
-    "end_to_end_ms", "end_to_end_speedup",
+    "latency_ms", "latency_quantiles_ms", "speedup", "images_per_second", "load_seconds", "peak_memory_mb",
+    "preprocess_ms", "postprocess_ms", "end_to_end_ms", "end_to_end_speedup",
 )  # fmt: skip
 """What is measured with the clock, of each candidate."""
 
