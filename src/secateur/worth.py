@@ -82,15 +82,14 @@ def weigh(group: Group) -> Weighed | None:
 
     None also where the group is not whole, as rivals are seldom what a run ships.
     """
-    reference = group.reference
-    chosen = [entry for entry in group.ranked if is_pruned(entry) and entry.importance != RANDOM]
+    reference, ranked = group.reference, group.ranked
+    chosen = [entry for entry in ranked if is_pruned(entry) and entry.importance != RANDOM]
     pruned = front([entry for entry in chosen if entry.ships] or chosen)
     if not group.whole or not reference or not pruned:
         return None
     order = [Verdict.NOT_SHOWN, Verdict.OPEN, Verdict.WORTH]
     weighed = [
-        Weighed(entry, len(pruned), _rivals(entry, group.ranked, reference), _at_random(entry, group.ranked))
-        for entry in pruned
+        Weighed(entry, len(pruned), _rivals(entry, ranked, reference), _at_random(entry, ranked)) for entry in pruned
     ]
     return max(weighed, key=lambda each: (order.index(each.verdict), each.margin, each.pruned.accuracy))
 
