@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -572,6 +574,7 @@ COMPARED = [
     (["--budget", "speedup>1.5"], "--budget: cannot read 'speedup>1.5'; *with <= or >=*"),
     (["--budget", "mask_dro<=1"], "--budget: no measure 'mask_dro'; did you mean 'mask_drop'?"),
     (["--format", "xml"], "--format must be table, markdown, csv, json, got 'xml'"),
+    (["--rungs", "--all", "--svg", "f.svg"], "--rungs is a table of its own: leave out --all, --svg"),
     (["--register"], "--register needs a --budget, which says what is wanted: *"),
     (["nowhere"], "no folder nowhere; all runs that there are: secateur compare outputs"),
     (["--filter", "params.imgsz = '64'"], "--filter is for the runs that MLflow has: add --mlflow; *"),
@@ -597,3 +600,17 @@ def test_a_budget_that_nothing_keeps_ends_with_exit_code_2(secateur: Run, folder
 
     assert secateur("compare", "run", "--budget", "speedup>=1.5, mask_drop<=0.05")[0] == 0
     assert secateur("compare", "run", "--budget", "speedup>=9") == (2, "")
+
+
+def test_the_picture_of_a_comparison_is_an_svg_of_one_table(secateur: Run, folder: Path) -> None:
+    report = finished()
+    assert report.fingerprint
+    write_folder(folder / "here", report)
+    write_folder(folder / "there", replace(report, id="x", fingerprint=replace(report.fingerprint, cores=4)))
+
+    assert secateur("compare", "here", "--all", "--svg", "front.svg")[0] == 0
+    assert ElementTree.parse(folder / "front.svg").getroot().tag.endswith("svg")
+    assert secateur("compare", "here", "there", "--svg", "both.svg") == (
+        2, "secateur: --svg draws one table, got 2: name runs of one device and data set\n",
+    )  # fmt: skip
+    assert not (folder / "both.svg").exists()

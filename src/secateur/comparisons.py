@@ -185,7 +185,7 @@ def compared(runs: Sequence[Run], every: bool = False) -> Comparison:
     """
     runs = sorted(runs, key=lambda run: run.place)  # as their names begin with the time
     finished = [run for run in runs if run.report["selected"] and run.report["device"]]
-    asked = dict(zip((run.place for run in finished), _asked(finished), strict=True))
+    asked = dict(zip((run.place for run in finished), asked_of(finished), strict=True))
     seen = [each for run in finished for each in _everywhere(run)]
     groups = (_group(where, alike, asked, every) for where, alike in _by_setting(seen).items())
     return Comparison(tuple(groups), dict(_endings(runs)))
@@ -204,7 +204,7 @@ def _endings(runs: Sequence[Run]) -> Iterator[tuple[str, tuple[str, str]]]:
             yield header["id"], (header["status"], header["error"] or run.report["why"] or "nothing was measured")
 
 
-def _asked(runs: Sequence[Run]) -> list[str]:
+def asked_of(runs: Sequence[Run]) -> list[str]:
     """Of each run's overrides, those that not all have."""
     overrides = [shlex.split(run.report["run"]["command"])[2:] for run in runs]
     common = shared_by_all(overrides)

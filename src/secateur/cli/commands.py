@@ -17,7 +17,7 @@ from secateur.errors import SpecError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from secateur.comparisons import Comparison, Entry
+    from secateur.comparisons import Comparison, Entry, Run
     from secateur.edge.coco import JsonArray
     from secateur.reporting.comparison import Offers
 
@@ -74,6 +74,9 @@ def compare(
     folders: Annotated[list[Path] | None, typer.Argument(help="Runs, sweeps, or folders of them.")] = None,
     budget: Annotated[str | None, typer.Option(help='What to ship within it: "speedup>=1.5, mask_drop<=0.02".')] = None,
     every: Annotated[bool, typer.Option("--all", help="All files of the runs, not only what each ships.")] = False,
+    rungs: Annotated[
+        bool, typer.Option("--rungs", help="The ladders in place of the files: what each rung cost.")
+    ] = False,
     output: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
     limit: Annotated[int, typer.Option(min=0, help="Lines of a table at most, 0: all.")] = 40,
     from_mlflow: Annotated[
@@ -83,6 +86,7 @@ def compare(
         str, typer.Option("--filter", help="Of those: in MLflow's own syntax, params.imgsz = '640'.")
     ] = "",
     html: Annotated[Path | None, typer.Option(help="Write the table, with charts, as a page into this file.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw mAP over time, with the front, into this file.")] = None,
     register: Annotated[
         bool, typer.Option("--register", help="Put what the budget offers into MLflow's model registry, as champion.")
     ] = False,
@@ -104,6 +108,10 @@ def compare(
         raise SpecError(
             '--register needs a --budget, which says what is wanted: --budget "speedup>=1.5, mask_drop<=0.02"'
         )
+    of_files = {"--all": every, "--budget": budget, "--html": html, "--svg": svg, "--register": register}
+    if rungs and any(of_files.values()):
+        asked = ", ".join(option for option, value in of_files.items() if value)
+        raise SpecError(f"--rungs is a table of its own: leave out {asked}")
     if from_mlflow:
         from secateur.adapters import tracking
 
@@ -112,6 +120,9 @@ def compare(
         if missing := [folder for folder in folders or () if not folder.exists()]:
             raise SpecError(f"no folder {missing[0]}; all runs that there are: secateur compare {OUTPUTS}")
         runs = comparisons.runs_in(folders or [OUTPUTS / kind for kind in ("runs", "sweeps", "searches")])
+    if rungs:
+        _compare_rungs(runs, output)
+        return
     found = comparisons.compared(runs, every or terms is not None)
     best = {number: offers.best(group, terms) for number, group in enumerate(found.groups)} if terms else None
     if output == "table":
@@ -120,20 +131,48 @@ def compare(
         sys.stdout.write(pages.FORMATS[output](found, best))
     if html:
         _write_page(html, found, best)
+    if svg:
+        _draw_front(svg, found)
     if best is not None and not any(isinstance(each, offers.Offer) for each in best.values()):
         raise typer.Exit(2)
     if best and register:
         _register(offers.champion(found, best), uri, experiment)
 
 
+def _compare_rungs(runs: list[Run], output: str) -> None:
+    from secateur.ladders import ladders
+    from secateur.reporting import ladders as pages
+
+    found = ladders(runs)
+    if output == "table":
+        _console().print(pages.tables(found))
+    else:
+        sys.stdout.write(pages.FORMATS[output](found))
+
+
 def _write_page(file: Path, found: Comparison, best: Offers | None) -> None:
     from secateur.reporting.comparison_page import page
 
-    try:
-        file.write_text(page(found, "Runs side by side", shlex.join(["secateur", *sys.argv[1:]]), best))
-    except OSError as error:
-        raise SpecError(f"--html: cannot write {file}: {error.strerror}") from error
+    _write("--html", file, page(found, "Runs side by side", shlex.join(["secateur", *sys.argv[1:]]), best))
     typer.echo(f"Page     {file}", err=True)
+
+
+def _draw_front(file: Path, found: Comparison) -> None:
+    from secateur.reporting.comparison_page import front
+    from secateur.reporting.pictures import picture
+    from secateur.reporting.run_charts import WIDE
+
+    if len(found.groups) != 1:
+        raise SpecError(f"--svg draws one table, got {len(found.groups)}: name runs of one device and data set")
+    _write("--svg", file, picture(front(found.groups[0], WIDE)))
+    typer.echo(f"Picture  {file}", err=True)
+
+
+def _write(option: str, file: Path, content: str) -> None:
+    try:
+        file.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{option}: cannot write {file}: {error.strerror}") from error
 
 
 def _register(champion: Entry, uri: str, experiment: str) -> None:

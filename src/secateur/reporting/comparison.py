@@ -57,11 +57,15 @@ def markdown(found: Comparison, offers: Offers | None = None) -> str:
     for number, group in enumerate(found.groups):
         columns = cells(group, group.entries)
         lines = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
-        told = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-        blocks += [f"**{_title(group)}**", told, method(group)]
+        blocks += [f"**{_title(group)}**", "\n".join(map(markdown_line, lines)), method(group)]
         blocks += worth(group)
         blocks += [line.plain for line in offer_lines(group, offers[number])] if offers else []
     return "\n\n".join([*blocks, *(line.plain for line in _endings(found))]) + "\n"
+
+
+def markdown_line(cells: Sequence[str]) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def as_csv(found: Comparison) -> str:
