@@ -9,7 +9,7 @@ ARGS   ?=
 study   = $(if $(findstring +study=,$(ARGS)),,+study=$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check sweep compare ui bench pictures clean
+.PHONY: help setup run test check sweep compare ui bench pictures reports clean
 .SUFFIXES:
 
 help: ## list the targets
@@ -36,6 +36,9 @@ bench: $(VENV)/.ready ## hold secateur against its goals; one part: ARGS=store (
 
 pictures: $(VENV)/.ready ## draw the pictures of docs/ anew
 	@$(BIN)/python docs/draw.py $(ARGS)
+
+reports: $(VENV)/.ready ## fill in the tables of experiments/reports/ anew
+	@$(BIN)/python experiments/tables.py
 
 test: $(VENV)/.ready ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -36,6 +36,11 @@ def load(kind: str, name: str) -> type[Any]:
     return part
 
 
+def name_of(part: object) -> str:
+    """What it was loaded by: `bn_scale` of a `BnScale`."""
+    return type(part).__module__.rpartition(".")[2]
+
+
 def libraries(*values: object) -> list[str]:
     """Those that the parts in the values, however deep, say they work with, beyond what their stage names."""
     own = [library for value in values for library in getattr(value, "libraries", ())]

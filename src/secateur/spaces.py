@@ -118,10 +118,11 @@ def corners(space: Space) -> list[Place]:
 
 def overrides(place: Place) -> list[str]:
     """As on the command line."""
-    return [f"{key}={_written(value)}" for key, value in place.items()]
+    return [f"{key}={written(value)}" for key, value in place.items()]
 
 
-def _written(value: Value) -> str:
+def written(value: Value) -> str:
+    """In the grammar of Hydra's overrides."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -108,10 +108,10 @@ def _sure(hint: Any) -> Any:
 def _refuse_unknown(prefix: str, plain: dict[str, Any], known: list[str]) -> None:
     for key in plain:
         if key not in known:
-            raise SpecError(_no_such_key(prefix + key, [prefix + name for name in known]))
+            raise SpecError(no_such_key(prefix + key, [prefix + name for name in known]))
 
 
-def _no_such_key(key: str, known: list[str]) -> str:
+def no_such_key(key: str, known: list[str]) -> str:
     near = get_close_matches(key, known, n=1)
     return f"unknown key {key!r}; there are {', '.join(sorted(known))}" + (
         f"; did you mean {near[0]!r}?" if near else ""

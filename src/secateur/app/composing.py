@@ -58,11 +58,11 @@ def register() -> None:
     Plugins.instance().register(StudySearchPath)
 
 
-def composed(overrides: list[str]) -> dict[str, Any]:
-    """Raises SpecError where Hydra cannot."""
+def composed(overrides: list[str], open_ended: bool = False) -> dict[str, Any]:
+    """Raises SpecError where Hydra cannot; where it is `open_ended`, what must be set may be left `???`."""
     register()
     with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        return as_plain(_compose(overrides))
+        return as_plain(_compose(overrides), open_ended)
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -72,9 +72,9 @@ def _compose(overrides: list[str]) -> DictConfig:
         raise SpecError(_one_line(error)) from error
 
 
-def as_plain(config: DictConfig) -> dict[str, Any]:
+def as_plain(config: DictConfig, open_ended: bool = False) -> dict[str, Any]:
     missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
+    if missing and not open_ended:
         raise SpecError(not_set(missing[0]))
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return plain

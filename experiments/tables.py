@@ -1,0 +1,46 @@
+"""Fills in the tables and pictures of experiments/reports from the records that are kept there: make reports.
+
+A report says between two comments what stands there, and this writes it anew:
+
+    <!-- secateur compare experiments/reports/lab4 --all --format markdown -->
+    <!-- end -->
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+REPORTS = ROOT / "experiments" / "reports"
+
+BLOCK = re.compile(r"<!-- (secateur compare [^>]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    """Those that stand in a report."""
+    return BLOCK.findall(text)
+
+
+def filled(text: str) -> str:
+    """The report with what each of its commands says now; pictures are drawn where they stand."""
+    return BLOCK.sub(lambda block: f"<!-- {block[1]} -->\n\n{said(block[1])}\n<!-- end -->", text)
+
+
+def said(command: str) -> str:
+    """What a command prints, without the absolute path of this checkout. Raises SystemExit where it fails."""
+    code = "from secateur.cli import main; main()"
+    asked = [sys.executable, "-c", code, *shlex.split(command)[1:]]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
+    if done.returncode not in (0, 2):  # 2: nothing fits the budget, which is an answer
+        raise SystemExit(f"{command}: {done.stderr}")
+    return done.stdout.replace(f"{ROOT.as_posix()}/", "")
+
+
+if __name__ == "__main__":
+    for report in sorted(REPORTS.glob("*.md")):
+        report.write_text(filled(report.read_text(encoding="utf-8")), encoding="utf-8")
