@@ -22,6 +22,7 @@ STUDY = ROOT / "experiments" / "study"
 STUDIES = sorted(STUDY.rglob("*.yaml"))
 UNSET = {
     "yolo_folder": "dataset.root={data}",
+    "coco_json": "dataset.train=a.json dataset.val=b.json dataset.train_images=a dataset.val_images=b",
     "other_teacher": "distillation.teacher=yolov8s-seg.pt",
     "ncnn": "quantization=fp32",
 }
@@ -77,7 +78,7 @@ def test_every_choice_of_every_group_composes(path: Path, data: Path, monkeypatc
     monkeypatch.setattr(
         "secateur.app.commands.check_places", lambda spec: None
     )  # the library of an extra may not be here
-    unset = [UNSET[path.stem].format(data=data)] if path.stem in UNSET else []
+    unset = UNSET.get(path.stem, "").format(data=data).split()
 
     assert isinstance(check([f"{path.parent.name}={path.stem}", *unset]), RunSpec)
 
