@@ -10,6 +10,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from click import Context, Group
+from typer.main import get_command
+
+from secateur.app.checking import to_spec
+from secateur.app.composing import composed, planned
+from secateur.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -56,6 +62,48 @@ def test_a_command_of_a_guide_says_what_the_guide_shows(command: str, told: str)
     )
 
     assert told in without_ends(done.stdout)
+
+
+def told() -> list[str]:
+    """Each command that README and guides name in a block, as `secateur …`: what a make target stands for is that."""
+    texts = "\n".join(guide.read_text() for guide in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))])
+    found = re.findall(r"^    (?:\.venv/bin/)?((?:secateur|make) .+)$", texts, re.MULTILINE)
+    commands = [shlex.split(line.replace("…", "seed=0,1" if " -m " in line else ""), comments=True) for line in found]
+    return sorted({shlex.join(_as_secateur(words) if words[0] == "make" else words) for words in commands})
+
+
+def _as_secateur(words: list[str]) -> list[str]:
+    """By the Makefile's own recipe."""
+    done = subprocess.run(
+        ["make", "-n", "-o", ".venv/.ready", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    recipe = shlex.split(done.stdout)
+    return ["secateur", *recipe[1:]] if recipe[0].endswith("/secateur") else recipe
+
+
+@pytest.mark.parametrize("command", [command for command in told() if re.match(r"secateur (run|sensitivity)", command)])
+def test_a_run_that_a_guide_names_composes(command: str) -> None:
+    _, verb, *overrides = shlex.split(command)
+    wanted = [word for word in overrides if not word.startswith("--")]
+
+    if "-m" in wanted:
+        assert planned([word for word in wanted if word != "-m"]).jobs
+    else:
+        assert to_spec(composed(wanted, open_ended=True)), verb
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in told() if re.match(r"secateur (?!run|sensitivity)", command)]
+)
+def test_any_other_command_that_a_guide_names_is_one_that_there_is(command: str) -> None:
+    _, *words = shlex.split(command)
+    place, context = get_command(app), None
+
+    while isinstance(place, Group):
+        name, place, words = place.resolve_command(context or Context(place), words)
+        assert place is not None, name
+
+    place.make_context(words[0] if words else "secateur", words)  # raises where an option or argument is none
 
 
 def test_some_commands_are_shown_with_what_they_say() -> None:
