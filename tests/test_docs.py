@@ -106,6 +106,16 @@ def test_any_other_command_that_a_guide_names_is_one_that_there_is(command: str)
     place.make_context(words[0] if words else "secateur", words)  # raises where an option or argument is none
 
 
+def test_the_guide_to_the_report_names_each_of_its_sections() -> None:
+    template = (ROOT / "src" / "secateur" / "reporting" / "report.html.j2").read_text()
+    guide = (DOCS / "report.md").read_text()
+
+    sections = set(re.findall(r"<h2>([^<{]+)</h2>", template))
+
+    assert len(sections) >= 9
+    assert [section for section in sections if section not in guide] == []
+
+
 def test_some_commands_are_shown_with_what_they_say() -> None:
     assert len(shown()) >= 2
 
