@@ -87,3 +87,13 @@ def test_it_predicts_with_a_bundle(device: Path, bundle: Path, tmp_path: Path) -
     told = say(device / "secateur", "predict", bundle, picture, "--json", "-", cwd=tmp_path)
 
     assert {found["name"] for found in json.loads(told)[0]["detections"]} <= {"cat", "dog"}
+
+
+def test_it_says_that_it_is_fit_and_what_the_extras_would_bring(device: Path, tmp_path: Path) -> None:
+    told = json.loads(say(device / "secateur", "doctor", "--json", cwd=tmp_path))
+
+    found = {check["name"]: check for check in told["checks"]}
+    assert told["problems"] == 0
+    assert found["onnxruntime"]["state"] == "ok"
+    assert (found["lab"]["state"], found["lab"]["remedy"]) == ("note", "pip install 'secateur[lab]'")
+    assert {check["area"] for check in told["checks"]} == {"library", "extra", "processor", "place"}
