@@ -72,6 +72,15 @@ def test_it_is_imported_fast(module: str, device: Path, tmp_path: Path) -> None:
     assert min(seconds) < MOST_SECONDS
 
 
+def test_what_a_project_is_made_of_came_along(device: Path) -> None:
+    (template,) = (device.parent / "lib").glob("python*/site-packages/secateur/template")
+
+    files = {path.relative_to(template) for path in template.rglob("*") if path.suffix not in (".pyc", "")}
+    assert {file.relative_to(ROOT / "template") for file in (ROOT / "template").rglob("*.*")} == files | {
+        Path(".gitignore")
+    }
+
+
 def test_it_checks_and_times_a_bundle(device: Path, bundle: Path, tmp_path: Path) -> None:
     told = say(device / "secateur", "bench", bundle, "--json", "device.json", "--seconds", "1", cwd=tmp_path)
 

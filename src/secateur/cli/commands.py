@@ -38,6 +38,19 @@ app.add_typer(store_app, name="store", help="What the store of stage results hol
 Outputs = Annotated[Path, typer.Option(help="The folder that runs write to.")]
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Is made where it is not there; nothing in it is overwritten.")],
+) -> None:
+    """Make a project folder: a first study for your own net and pictures, and a place for choices and parts."""
+    from secateur.app.projects import make
+
+    for file in make(folder):
+        typer.echo(f"Wrote    {file}")
+    enter = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
+    typer.echo(f"Next     {enter}secateur run +study=mine model.weights=best.pt dataset.root=/path/to/data")
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
