@@ -18,15 +18,15 @@ from secateur.edge.video import import_fault
 
 EXTRAS = {
     "lab": "prunes, trains, exports, quantizes and tracks: secateur run, search, sensitivity, compare, ui",
-    "search": "secateur search: Optuna looks for the runs that no other beats",
-    "openvino": "runtime=openvino",
-    "ncnn": "runtime=ncnn; on a device all that it needs",
-    "pnnx": "converts nets for runtime=ncnn, where the runs are",
-    "nncf": "quantization=nncf",
-    "qat": "quantization=int8_qat: trains rounded, by NVIDIA's ModelOpt",
+    "search": "with lab: secateur search, in which Optuna looks for the runs that no other beats",
+    "openvino": "runtime=openvino, on a device too",
+    "ncnn": "runtime=ncnn, on a device too",
+    "pnnx": "with lab: converts nets for runtime=ncnn",
+    "nncf": "with lab: quantization=nncf",
+    "qat": "with lab: quantization=int8_qat, which trains rounded, by NVIDIA's ModelOpt",
     "video": "secateur predict on videos and cameras",
-    "ray": "hydra/launcher=ray_cluster: the jobs of a sweep on the machines of a Ray cluster",
-    "slurm": "hydra/launcher=slurm: the jobs of a sweep by SLURM",
+    "ray": "with lab: hydra/launcher=ray_cluster, the jobs of a sweep on the machines of a Ray cluster",
+    "slurm": "with lab: hydra/launcher=slurm, the jobs of a sweep by SLURM",
 }
 """What each brings; which there are, and of what they consist, the package's metadata tells."""
 
@@ -100,7 +100,8 @@ class Installed:
         for extra, asked in list(self.asked.items())[1:]:
             brings = EXTRAS.get(extra, "")
             if lacks := [each.name for each in asked if _found(each.name) is None]:
-                yield Check("extra", extra, "note", f"{brings}; lacks {', '.join(lacks)}", install(extra))
+                what = "not installed" if len(lacks) == len(asked) else f"lacks {', '.join(lacks)}"
+                yield Check("extra", extra, "note", f"{what}; {brings}", install(extra))
             else:
                 yield Check("extra", extra, "ok", brings)
 
