@@ -72,6 +72,15 @@ def test_it_is_imported_fast(module: str, device: Path, tmp_path: Path) -> None:
     assert min(seconds) < MOST_SECONDS
 
 
+def test_what_a_project_is_made_of_came_along(device: Path) -> None:
+    (template,) = (device.parent / "lib").glob("python*/site-packages/secateur/template")
+
+    files = {path.relative_to(template) for path in template.rglob("*") if path.suffix not in (".pyc", "")}
+    assert {file.relative_to(ROOT / "template") for file in (ROOT / "template").rglob("*.*")} == files | {
+        Path(".gitignore")
+    }
+
+
 def test_it_checks_and_times_a_bundle(device: Path, bundle: Path, tmp_path: Path) -> None:
     told = say(device / "secateur", "bench", bundle, "--json", "device.json", "--seconds", "1", cwd=tmp_path)
 
@@ -87,3 +96,13 @@ def test_it_predicts_with_a_bundle(device: Path, bundle: Path, tmp_path: Path) -
     told = say(device / "secateur", "predict", bundle, picture, "--json", "-", cwd=tmp_path)
 
     assert {found["name"] for found in json.loads(told)[0]["detections"]} <= {"cat", "dog"}
+
+
+def test_it_says_that_it_is_fit_and_what_the_extras_would_bring(device: Path, tmp_path: Path) -> None:
+    told = json.loads(say(device / "secateur", "doctor", "--json", cwd=tmp_path))
+
+    found = {check["name"]: check for check in told["checks"]}
+    assert told["problems"] == 0
+    assert found["onnxruntime"]["state"] == "ok"
+    assert (found["lab"]["state"], found["lab"]["remedy"]) == ("note", "pip install 'secateur[lab]'")
+    assert {check["area"] for check in told["checks"]} == {"library", "extra", "processor", "place"}

@@ -1,3 +1,5 @@
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,6 +10,7 @@ import yaml
 from secateur import plugins
 from secateur.errors import SpecError
 from secateur.runtimes.ncnn import Ncnn
+from secateur.store import kind_of
 
 ROOT = Path(__file__).parents[1]
 PARTS = [(kind, name) for kind in plugins.FOLDERS for name in plugins.names(kind)]
@@ -130,3 +133,87 @@ def test_the_libraries_of_parts_are_found_however_deep_they_lie() -> None:
 
     assert plugins.libraries(Holder(Part()), 3, None) == ["numpy"]
     assert plugins.libraries(Ncnn()) == ["ncnn", "pnnx"]
+
+
+# ---- parts of one's own --------------------------------------------------------------------------
+
+OWN = '''"""A part of one's own."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class {name}:
+    share: float = 0.5
+'''
+every_own_kind = pytest.mark.parametrize("kind", [kind for kind in plugins.FOLDERS if kind != "runtime"])
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Writes a part into the folder that a command would be started in."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(kind: str, name: str, content: str = OWN) -> Path:
+        file = tmp_path / "parts" / plugins.FOLDERS[kind] / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content.format(name=plugins.class_name(name)))
+        return file
+
+    yield write
+    for module in [name for name in sys.modules if name.startswith("secateur.") and ".own_" in name]:
+        del sys.modules[module]
+
+
+@every_own_kind
+def test_a_part_of_ones_own_is_found_like_those_of_the_package(kind: str, own: Callable[..., Path]) -> None:
+    before = plugins.names(kind)
+    own(kind, f"own_{kind}")
+
+    assert plugins.names(kind) == sorted([*before, f"own_{kind}"])
+    assert plugins.load(kind, f"own_{kind}")().share == 0.5
+
+
+@every_own_kind
+def test_elsewhere_it_is_not_found(kind: str, own: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    own(kind, f"own_{kind}")
+    plugins.load(kind, f"own_{kind}")
+    monkeypatch.chdir(ROOT)
+
+    with pytest.raises(SpecError, match=f"no {kind} named 'own_{kind}'"):
+        plugins.load(kind, f"own_{kind}")
+
+
+def test_a_runtime_of_ones_own_is_never_run(own: Callable[..., Path]) -> None:
+    own("runtime", "own_runtime", "raise AssertionError")
+
+    with pytest.raises(SpecError, match="no runtime named 'own_runtime'"):
+        plugins.load("runtime", "own_runtime")
+
+
+def test_a_part_of_ones_own_with_the_name_of_another_is_refused(own: Callable[..., Path]) -> None:
+    own("importance", "magnitude")
+
+    with pytest.raises(SpecError, match="^parts/importances/magnitude.py: secateur has one of that name; give"):
+        plugins.names("importance")
+
+
+def test_a_file_without_the_class_that_it_is_named_after_is_told(own: Callable[..., Path]) -> None:
+    own("schedule", "own_step", OWN.replace("{name}", "Other"))
+
+    with pytest.raises(SpecError, match="parts/schedules/own_step.py holds no class OwnStep, which its name asks for"):
+        plugins.load("schedule", "own_step")
+
+
+def test_a_changed_file_of_ones_own_is_another_part_to_the_store(own: Callable[..., Path]) -> None:
+    own("importance", "own_kind")
+    first = kind_of(plugins.load("importance", "own_kind"))
+    del sys.modules["secateur.importances.own_kind"]  # as in a new process
+    own("importance", "own_kind", OWN.replace("0.5", "0.75"))
+
+    assert kind_of(plugins.load("importance", "own_kind")) != first
+
+
+def test_a_version_that_a_file_of_ones_own_says_counts(own: Callable[..., Path]) -> None:
+    own("importance", "own_known", OWN + "\n\nVERSION = 3\n")
+
+    assert kind_of(plugins.load("importance", "own_known")) == "OwnKnown@3"

@@ -1,11 +1,17 @@
-"""The registry of parts is the folder listing: `importances/bn_scale.py` holds `BnScale`, named `bn_scale`."""
+"""The registry of parts is the folder listing: `importances/bn_scale.py` holds `BnScale`, named `bn_scale`.
+
+A folder of one's own (`secateur init`) may hold more of them, in `parts/importances/` and so on.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import pkgutil
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from secateur.errors import SpecError
@@ -18,12 +24,18 @@ FOLDERS = {
     "quantization": "quantizers",
     "runtime": "runtimes",
 }
+OWN = Path("parts")
+"""Where own parts lie, in the folder that a command is started in."""
+NEVER_OWN = "runtime"
+"""A device would not have it; and what opens a bundle must not run what lies beside it."""
 
 
 def names(kind: str) -> list[str]:
-    """All parts of a kind, sorted."""
-    package = importlib.import_module(f"secateur.{FOLDERS[kind]}")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    """All parts of a kind, sorted; raises SpecError where one's own has the name of another."""
+    shipped, *own = (_in(place) for place in _package(kind).__path__)
+    for name in shipped.intersection(*own) if own else ():
+        raise SpecError(f"{OWN}/{FOLDERS[kind]}/{name}.py: secateur has one of that name; give yours another")
+    return sorted(shipped.union(*own))
 
 
 def load(kind: str, name: str) -> type[Any]:
@@ -32,13 +44,30 @@ def load(kind: str, name: str) -> type[Any]:
     if name not in known:
         raise SpecError(unknown(kind, name, known))
     module = importlib.import_module(f"secateur.{FOLDERS[kind]}.{name}")
-    part: type[Any] = getattr(module, class_name(name))
+    part: type[Any] | None = getattr(module, class_name(name), None)
+    if part is None:
+        raise SpecError(f"{module.__file__} holds no class {class_name(name)}, which its name asks for")
+    if module.__file__ and Path(module.__file__).is_relative_to(OWN.absolute()):
+        # nobody raises the VERSION of a file of his own each time that he changes it
+        vars(module).setdefault("VERSION", hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:12])
     return part
 
 
 def name_of(part: object) -> str:
     """What it was loaded by: `bn_scale` of a `BnScale`."""
     return type(part).__module__.rpartition(".")[2]
+
+
+def _package(kind: str) -> ModuleType:
+    """Its modules are found in the folder of one's own too, where there is one."""
+    package = importlib.import_module(f"secateur.{FOLDERS[kind]}")
+    own = (OWN / FOLDERS[kind]).absolute()
+    package.__path__[1:] = [str(own)] if own.is_dir() and kind != NEVER_OWN else []
+    return package
+
+
+def _in(place: str) -> set[str]:
+    return {module.name for module in pkgutil.iter_modules([place]) if not module.name.startswith("_")}
 
 
 def libraries(*values: object) -> list[str]:

@@ -11,6 +11,8 @@ from secateur.app import commands, composing, running
 from secateur.errors import SpecError
 from secateur.specs import Training
 
+ROOT = Path(__file__).parents[2]
+
 # ---- composing ------------------------------------------------------------------------------------
 
 
@@ -180,3 +182,16 @@ def test_latest_is_moved_on_where_a_killed_process_of_this_number_was_about_to(f
     running._point_latest(folder / "outputs" / "runs" / "run", folder / "outputs")
 
     assert (folder / "outputs" / "latest").readlink() == Path("runs/run")
+
+
+@pytest.mark.parametrize(("place", "told"), [(".", "secateur ui "), (str(ROOT), "make ui ")])
+def test_what_to_type_next_goes_where_the_run_was_started(
+    place: str, told: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    monkeypatch.chdir(place)
+
+    commands._say_where_run(Console(), folder)
+
+    assert f"Next     {told}" in capsys.readouterr().out

@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from secateur.specs import RunSpec
 
 
+IN_CHECKOUT = """\
+make ui                                    this run in MLflow
+         make run ARGS="schedule.target=0.45"       prune more; what is done already is not done again
+         .venv/bin/secateur bundle                  what ships, packed for the device
+         make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"   your own net and pictures"""
+ELSEWHERE = """\
+secateur ui                                this run in MLflow
+         secateur run … schedule.target=0.45        the same, more pruned; what is done already is not done again
+         secateur bundle                            what ships, packed for the device"""
+
+
 def main(arguments: list[str]) -> int:
     """Runs what the Hydra overrides ask for; 0, or 2 where a run could not be done."""
     if sweeping.is_meant(arguments):
@@ -133,9 +144,6 @@ def _say_where_run(console: Console, folder: Path) -> None:
     where = os.path.relpath(folder)
     console.print(
         f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\n"
-        "Next     make ui                                    this run in MLflow\n"
-        '         make run ARGS="schedule.target=0.45"       prune more; what is done already is not done again\n'
-        "         .venv/bin/secateur bundle                  what ships, packed for the device\n"
-        '         make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"   your own net and pictures',
+        f"Next     {IN_CHECKOUT if Path.cwd() == shipped('conf').parent else ELSEWHERE}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

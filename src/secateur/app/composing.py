@@ -41,21 +41,34 @@ CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 
 
 def shipped(folder: str) -> Path:
-    """`conf` or `experiments`: inside the installed package, or at the top of a checkout."""
+    """`conf`, `experiments` or `template`: inside the installed package, or at the top of a checkout."""
     package = Path(__file__).parents[1]
     return package / folder if (package / folder).is_dir() else package.parents[1] / folder
 
 
-class StudySearchPath(SearchPathPlugin):
-    """Makes experiments/study/ a config group."""
+def own() -> Path | None:
+    """`conf/` of the folder that a command is started in, as `secateur init` makes one; that of a checkout is none."""
+    folder = Path("conf").absolute()
+    return folder if folder.is_dir() and not folder.samefile(shipped("conf")) else None
+
+
+class MoreChoices(SearchPathPlugin):
+    """Makes experiments/study/ a config group, and finds choices in a folder of one's own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("secateur", f"file://{shipped('experiments')}")
+        if folder := own():
+            search_path.append("own", f"file://{folder}")
 
 
 def register() -> None:
-    """Makes Hydra know the studies."""
-    Plugins.instance().register(StudySearchPath)
+    """Makes Hydra know these; raises SpecError where a choice of one's own would never be found, as there is another
+    of its name."""
+    Plugins.instance().register(MoreChoices)
+    if folder := own():
+        for choice in (path.relative_to(folder) for path in folder.glob("*/**/*.yaml")):
+            if any((place / choice).exists() for place in (shipped("conf"), shipped("experiments"))):
+                raise SpecError(f"conf/{choice}: secateur has one of that name; give yours another")
 
 
 def composed(overrides: list[str], open_ended: bool = False) -> dict[str, Any]:
@@ -211,6 +224,7 @@ def _of_job(config: DictConfig) -> dict[str, Any]:
 
 def settings_of_search(overrides: list[str]) -> dict[str, Any]:
     """What `conf/search/` and these overrides, all of `search`, say; raises SpecError."""
+    register()
     with (
         in_one_line("in conf/search/default.yaml"),
         hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"),

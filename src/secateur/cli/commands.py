@@ -38,6 +38,19 @@ app.add_typer(store_app, name="store", help="What the store of stage results hol
 Outputs = Annotated[Path, typer.Option(help="The folder that runs write to.")]
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Is made where it is not there; nothing in it is overwritten.")],
+) -> None:
+    """Make a project folder: a first study for your own net and pictures, and a place for choices and parts."""
+    from secateur.app.projects import make
+
+    for file in make(folder):
+        typer.echo(f"Wrote    {file}")
+    enter = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
+    typer.echo(f"Next     {enter}secateur run +study=mine model.weights=best.pt dataset.root=/path/to/data")
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
@@ -187,13 +200,33 @@ def _register(champion: Entry, uri: str, experiment: str) -> None:
 
 @app.command()
 def doctor(
-    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    model: Annotated[Path | None, typer.Argument(help="An ONNX file; without one the machine is examined.")] = None,
     data: Annotated[Path | None, typer.Option(help="A data yaml: look at its validation pictures.")] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of a forward pass; 0: every core.")] = 2,
+    threads: Annotated[
+        int | None, typer.Option(min=0, help="Threads of a forward pass of the model (2), 0: every core.")
+    ] = None,
+    outputs: Annotated[
+        Path | None, typer.Option(help=f"Of the machine: the folder that runs would write to ({OUTPUTS}).")
+    ] = None,
+    uri: Annotated[
+        str | None, typer.Option(help=f"Of the machine: where runs would be tracked (sqlite:///{OUTPUTS}/mlflow.db).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """Examine a model file: why is it slow, why is what it gives wrong, and what to do about it."""
+    """Examine a model file: why is it slow, why is what it gives wrong? Without one, this machine: what is missing?"""
+    of_model, of_machine = {"--data": data, "--threads": threads}, {"--outputs": outputs, "--uri": uri}
+    for option, value in (of_machine if model else of_model).items():
+        if value is not None:
+            remedy = f"leave out {model}" if model else "name one: secateur doctor model.onnx"
+            raise SpecError(f"{option} {value} is for {'the machine' if model else 'a model file'}: {remedy}")
+    if model:
+        _examine_model(model, data, 2 if threads is None else threads, as_json)
+    else:
+        folder = outputs or OUTPUTS
+        _examine_machine(folder, uri or f"sqlite:///{folder}/mlflow.db", as_json)
 
+
+def _examine_model(model: Path, data: Path | None, threads: int, as_json: bool) -> None:
     from secateur.doctor.examine import examine
     from secateur.reporting.examination import as_text, tables
     from secateur.runtimes.onnxruntime import Onnxruntime
@@ -203,6 +236,19 @@ def doctor(
         typer.echo(as_text(found))
     else:
         _console().print(tables(found))
+
+
+def _examine_machine(outputs: Path, uri: str, as_json: bool) -> None:
+    from secateur.app.examining import examined
+    from secateur.checkup import problems
+    from secateur.reporting.checkup import as_text, tables
+
+    found = examined(outputs, uri)
+    if as_json:
+        typer.echo(as_text(found))
+    else:
+        _console().print(tables(found))
+    raise typer.Exit(2 if problems(found) else 0)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,17 @@ class VideoWriter:
         if not writer.isOpened():
             raise StageError(f"cannot write the video {self._path}; is there room, and may you write there?")
         return writer
+
+
+def import_fault() -> str | None:
+    """Why OpenCV cannot be imported where it is installed: the system may lack what this build links to."""
+    if find_spec("cv2") is None:
+        return None
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        return " ".join(str(error).split())
+    return None
 
 
 def _library() -> ModuleType:

@@ -59,7 +59,7 @@ class Onnxruntime:
         """Raises SpecError where this build of ONNX Runtime does not have the provider."""
         if self.provider == CPU:  # in every build, so that the library need not be asked
             return
-        available = _library().get_available_providers()
+        available = self.providers()
         if self.provider not in available:
             raise SpecError(
                 f"runtime.provider: this ONNX Runtime has no {self.provider!r}; there are {', '.join(available)}"
@@ -70,6 +70,10 @@ class Onnxruntime:
 
     def version(self) -> str:
         return str(_library().__version__)
+
+    def providers(self) -> list[str]:
+        """Those that this build of ONNX Runtime has; whether one starts, only opening a file tells."""
+        return list(_library().get_available_providers())
 
     def open(self, model: Path) -> OnnxSession:
         self.check()
@@ -110,7 +114,7 @@ class Onnxruntime:
         """The one that was asked for comes first."""
         own = {name: str(value) for name, value in self.provider_options.items()}
         helper = HELPERS.get(self.provider)
-        is_there = helper in _library().get_available_providers()
+        is_there = helper in self.providers()
         return [(self.provider, own), *([(helper, dict[str, str]())] if helper and is_there else [])]
 
     def _options(self) -> Any:
