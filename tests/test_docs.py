@@ -13,6 +13,7 @@ import pytest
 from click import Context, Group
 from typer.main import get_command
 
+from secateur.app import projects
 from secateur.app.checking import to_spec
 from secateur.app.composing import composed, planned
 from secateur.cli.commands import app
@@ -68,6 +69,7 @@ def told() -> list[str]:
     """Each command that README and guides name in a block, as `secateur …`: what a make target stands for is that."""
     texts = "\n".join(guide.read_text() for guide in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))])
     found = re.findall(r"^    (?:\.venv/bin/)?((?:secateur|make) .+)$", texts, re.MULTILINE)
+    found = [line.partition(" && ")[0] for line in found]
     commands = [shlex.split(line.replace("…", "seed=0,1" if " -m " in line else ""), comments=True) for line in found]
     return sorted({shlex.join(_as_secateur(words) if words[0] == "make" else words) for words in commands})
 
@@ -82,8 +84,10 @@ def _as_secateur(words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [command for command in told() if re.match(r"secateur (run|sensitivity)", command)])
-def test_a_run_that_a_guide_names_composes(command: str) -> None:
+def test_a_run_that_a_guide_names_composes(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, verb, *overrides = shlex.split(command)
+    projects.make(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")  # where +study=mine is
     wanted = [word for word in overrides if not word.startswith("--")]
 
     if "-m" in wanted:
