@@ -2,8 +2,9 @@
 
     python experiments/keep.py outputs/sweeps/<sweep> experiments/reports/<study>
 
-Of each run below the first folder, records.jsonl and report.json come to lie below the second, under the same number.
-What a single class, layer, channel or picture came to is left out: it is most of the bytes, and no report tells it.
+Of each finished run below the first folder, records.jsonl and report.json come to lie below the second, under the same
+number. What a single class, layer, channel or picture came to is left out: it is most of the
+bytes, and no report tells it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ BULKY = {"classes", "layers", "samples", "channels", "pictures"}
 
 def keep(runs: Path, reports: Path) -> list[Path]:
     """The folders that were written; raises SystemExit where there is nothing to keep."""
-    found = sorted(path.parent for path in runs.rglob("report.json"))
+    found = [path.parent for path in sorted(runs.rglob("report.json")) if _status(path) == "finished"]
     if not found:
-        raise SystemExit(f"no report.json below {runs}")
+        raise SystemExit(f"no finished run below {runs}")
     return [_keep(folder, reports / folder.relative_to(runs)) for folder in found]
+
+
+def _status(report: Path) -> str:
+    status: str = json.loads(report.read_bytes())["run"]["status"]
+    return status
 
 
 def _keep(run: Path, place: Path) -> Path:

@@ -18,23 +18,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "experiments" / "reports"
 
-BLOCK = re.compile(r"<!-- (secateur compare [^>]+) -->\n.*?<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- (secateur compare .+?) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def commands(text: str) -> list[str]:
-    """Those that stand in a report."""
-    return BLOCK.findall(text)
+def filled(text: str, draw: bool = False) -> str:
+    """The report with what each of its commands says now; with `draw`, their --svg is drawn too."""
+    return BLOCK.sub(lambda block: f"<!-- {block[1]} -->\n\n{said(block[1], draw)}\n<!-- end -->", text)
 
 
-def filled(text: str) -> str:
-    """The report with what each of its commands says now; pictures are drawn where they stand."""
-    return BLOCK.sub(lambda block: f"<!-- {block[1]} -->\n\n{said(block[1])}\n<!-- end -->", text)
-
-
-def said(command: str) -> str:
+def said(command: str, draw: bool) -> str:
     """What a command prints, without the absolute path of this checkout. Raises SystemExit where it fails."""
-    code = "from secateur.cli import main; main()"
-    asked = [sys.executable, "-c", code, *shlex.split(command)[1:]]
+    code, words = "from secateur.cli import main; main()", shlex.split(command)
+    if "--svg" in words and not draw:
+        place = words.index("--svg")
+        del words[place : place + 2]
+    asked = [sys.executable, "-c", code, *words[1:]]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
     if done.returncode not in (0, 2):  # 2: nothing fits the budget, which is an answer
         raise SystemExit(f"{command}: {done.stderr}")
@@ -43,4 +41,4 @@ def said(command: str) -> str:
 
 if __name__ == "__main__":
     for report in sorted(REPORTS.glob("*.md")):
-        report.write_text(filled(report.read_text(encoding="utf-8")), encoding="utf-8")
+        report.write_text(filled(report.read_text(encoding="utf-8"), draw=True), encoding="utf-8")
