@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from secateur import plugins
+from secateur.app import harmless
 from secateur.app.checking import not_set
 from secateur.app.running import Order
 from secateur.errors import SpecError, StageError
@@ -65,11 +66,26 @@ def composed(overrides: list[str]) -> dict[str, Any]:
         return as_plain(_compose(overrides))
 
 
-def _compose(overrides: list[str]) -> DictConfig:
+def composed_to_run(overrides: list[str]) -> DictConfig:
+    """As Hydra will compose it, and before it does, as it then also does what its own part says; raises SpecError."""
+    register()
+    with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        config = _compose(overrides, return_hydra_config=True)
+        harmless.check(config.hydra, overrides)
+        return _without_hydra(config)
+
+
+def _compose(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:
     try:
-        return hydra.compose("config", overrides=overrides)
+        return hydra.compose("config", overrides=overrides, return_hydra_config=return_hydra_config)
     except ValueError as error:  # Hydra's own for `schedule=null`
         raise SpecError(_one_line(error)) from error
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def as_plain(config: DictConfig) -> dict[str, Any]:
@@ -127,6 +143,7 @@ def leave_order(overrides: list[str], folder: Path) -> None:
     register()
     with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+        harmless.check(config.hydra, overrides)
     with open_dict(config):
         config.hydra.runtime.output_dir = str(folder.absolute())
         hydras = config.pop("hydra")
@@ -177,8 +194,9 @@ def planned(overrides: list[str]) -> Planned:
     with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         sweep = loader.load_configuration("config", overrides, RunMode.MULTIRUN)
+        harmless.check(sweep.hydra, overrides)
         jobs = _jobs(sweep, loader)
-        configs = [_of_job(loader.load_sweep_config(sweep, job)) for job in jobs]
+        configs = [as_plain(_without_hydra(loader.load_sweep_config(sweep, job))) for job in jobs]
         return Planned(Path(sweep.hydra.sweep.dir), _values(sweep.hydra.launcher), jobs, configs)
 
 
@@ -198,12 +216,6 @@ def _jobs(sweep: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     if twice := [job for number, job in enumerate(jobs) if job in jobs[:number]]:
         raise SpecError(f"a job is asked for twice: {' '.join(twice[0])}")
     return jobs
-
-
-def _of_job(config: DictConfig) -> dict[str, Any]:
-    with open_dict(config):
-        del config["hydra"]
-    return as_plain(config)
 
 
 # ---- what a search may choose from ----------------------------------------------------------------

@@ -24,17 +24,24 @@ if TYPE_CHECKING:
 OUTPUTS = Path("outputs")
 TRACKED = f"sqlite:///{OUTPUTS}/mlflow.db"
 
+ALSO = "Every command takes --debug too: an error is told with its whole traceback."
+
 app = typer.Typer(
     help="Prunes, fine-tunes, quantizes and measures YOLO models for the device they must run on.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    epilog=ALSO,
 )
 
 
-store_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+store_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=ALSO)
 app.add_typer(store_app, name="store", help="What the store of stage results holds; check it, and make room.")
 
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Open the checkpoints that are named even if they could run code: docs/security.md."),
+]
 Outputs = Annotated[Path, typer.Option(help="The folder that runs write to.")]
 
 
@@ -42,10 +49,11 @@ Outputs = Annotated[Path, typer.Option(help="The folder that runs write to.")]
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )
-def run(context: typer.Context) -> None:
+def run(context: typer.Context, trust: Trust = False) -> None:
     """Do a run, or many with -m; takes Hydra overrides: secateur run +study=quickstart schedule.target=0.4"""
     from secateur.app.commands import main as run_main
 
+    _switch(trust)
     raise typer.Exit(run_main(context.args))
 
 
@@ -54,19 +62,29 @@ def search(
     context: typer.Context,
     trials: Annotated[int, typer.Option(help="How many in all, those included that are done already.")],
     workers: Annotated[int, typer.Option(help="How many at once.")] = 1,
+    trust: Trust = False,
 ) -> None:
     """Look for the nets that are both accurate and fast; takes Hydra overrides, and search.…: docs/search.md."""
     from secateur.app.searching import main as search_main
 
+    _switch(trust)
     raise typer.Exit(search_main(context.args, trials, workers))
 
 
 @app.command(context_settings={"allow_extra_args": True})
-def sensitivity(context: typer.Context) -> None:
+def sensitivity(context: typer.Context, trust: Trust = False) -> None:
     """Measure what each group of channels costs alone; takes Hydra overrides too."""
     from secateur.app.commands import sensitivity as measure
 
+    _switch(trust)
     raise typer.Exit(measure(context.args))
+
+
+def _switch(trust: bool) -> None:
+    from secateur import switches
+
+    if trust:
+        switches.trust()
 
 
 @app.command()
@@ -407,3 +425,7 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 180)  # a file has no edge
+
+
+for each in (*app.registered_commands, *store_app.registered_commands):
+    each.epilog = ALSO
