@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
@@ -71,7 +72,7 @@ def composed_to_run(overrides: list[str]) -> DictConfig:
     register()
     with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         config = _compose(overrides, return_hydra_config=True)
-        harmless.check(config.hydra, overrides)
+        harmless.check(config.hydra, harmless.of_command_line(overrides))
         return _without_hydra(config)
 
 
@@ -102,6 +103,8 @@ def in_one_line(shown_by: str = "with: secateur run --cfg job") -> Iterator[None
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(_one_line(error, shown_by)) from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"a config file cannot be read: {' '.join(str(error).split())}") from error
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
@@ -143,7 +146,7 @@ def leave_order(overrides: list[str], folder: Path) -> None:
     register()
     with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
-        harmless.check(config.hydra, overrides)
+        harmless.check(config.hydra, harmless.of_command_line(overrides))
     with open_dict(config):
         config.hydra.runtime.output_dir = str(folder.absolute())
         hydras = config.pop("hydra")
@@ -194,9 +197,10 @@ def planned(overrides: list[str]) -> Planned:
     with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         sweep = loader.load_configuration("config", overrides, RunMode.MULTIRUN)
-        harmless.check(sweep.hydra, overrides)
+        allowed = harmless.of_command_line(overrides)
+        harmless.check(sweep.hydra, allowed)
         jobs = _jobs(sweep, loader)
-        configs = [as_plain(_without_hydra(loader.load_sweep_config(sweep, job))) for job in jobs]
+        configs = [_of_job(loader.load_sweep_config(sweep, job), allowed) for job in jobs]
         return Planned(Path(sweep.hydra.sweep.dir), _values(sweep.hydra.launcher), jobs, configs)
 
 
@@ -216,6 +220,11 @@ def _jobs(sweep: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     if twice := [job for number, job in enumerate(jobs) if job in jobs[:number]]:
         raise SpecError(f"a job is asked for twice: {' '.join(twice[0])}")
     return jobs
+
+
+def _of_job(config: DictConfig, allowed: DictConfig) -> dict[str, Any]:
+    harmless.check(config.hydra, allowed)  # it may be a study that is swept
+    return as_plain(_without_hydra(config))
 
 
 # ---- what a search may choose from ----------------------------------------------------------------

@@ -24,13 +24,18 @@ FOREIGN = ("config_path", "config_name", "experimental_rerun")
 """Flags by which it would not be secateur's config, or a pickle, that is run."""
 
 
-def check(hydras: DictConfig, overrides: list[str]) -> None:
-    """Raises SpecError where a file says, in Hydra's part of what was composed of these overrides, what only the
-    command line may; within `hydra.initialize…`."""
+def of_command_line(overrides: list[str]) -> DictConfig:
+    """Hydra's part of a config, as those of the overrides that are about it make it, without what other files add;
+    within `hydra.initialize…`."""
     own = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
-    allowed = hydra.compose("config", overrides=own, return_hydra_config=True).hydra
+    found: DictConfig = hydra.compose("config", overrides=own, return_hydra_config=True).hydra
+    return found
+
+
+def check(composed: DictConfig, allowed: DictConfig) -> None:
+    """Raises SpecError where Hydra's part of a config, as composed with all files, would run other code."""
     for key in RUN_CODE:
-        if _said(hydras, key) != _said(allowed, key):
+        if _said(composed, key) != _said(allowed, key):
             raise SpecError(
                 f"a config file sets hydra.{key}, which can run code: take it out there, and say what is meant on the "
                 "command line"

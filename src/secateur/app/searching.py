@@ -16,7 +16,7 @@ from secateur.adapters import search as door
 from secateur.adapters.search import Trials
 from secateur.app import worker
 from secateur.app.checking import SETTINGS, check_places, make_outputs, to_spec
-from secateur.app.composing import composed, in_one_line, keys_given, settings_of_search
+from secateur.app.composing import as_plain, composed, composed_to_run, in_one_line, keys_given, settings_of_search
 from secateur.app.running import tell_tracking_it_is_over
 from secateur.edge.fingerprint import fingerprint
 from secateur.errors import SpecError, StageError
@@ -42,7 +42,7 @@ def main(arguments: list[str], trials: int, workers: int) -> int:
             raise SpecError(f"{option} must be 1 or more, got {count}")
     overrides = [argument for argument in arguments if not OF_SEARCH.match(argument)]
     search = _search(overrides, settings_of_search([a for a in arguments if a not in overrides]))
-    plain = composed(overrides)
+    plain = as_plain(composed_to_run(overrides))
     spec = to_spec(plain)
     _check_corners(search)
     make_outputs(plain)
