@@ -122,7 +122,8 @@ def _explain(key: str, plain: Any, kind: Any, message: str) -> str:
     if text.startswith("Invalid enum"):
         for step in path:
             kind = get_type_hints(_sure(kind))[step]
-        return f"{full} must be one of {', '.join(get_args(kind))}, got {_at(plain, path)!r}"
+        asked, known = _at(plain, path), get_args(kind)
+        return f"{full} must be one of {', '.join(known)}, got {asked!r}{plugins.nearest(str(asked), known)}"
     if text.startswith("Expected"):
         return f"{full}: {text[0].lower()}{text[1:].replace('`', '')} (value: {_at(plain, path)!r})"
     if text.startswith("Object missing"):

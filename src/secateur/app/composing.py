@@ -119,8 +119,17 @@ def _one_line(error: BaseException, shown_by: str = "with: secateur run --cfg jo
         if error.options is not None:
             return plugins.unknown(kind or "config", name, sorted(error.options))
     if hidden := re.search(r"Key '(\w+)' is not in struct\s+full_key: (\S+)", f"{error}\n{error.__cause__}"):
-        return f"unknown key {hidden[2]!r}; see what there is {shown_by}"
+        near = plugins.nearest(hidden[2], _beside(hidden[2], error))
+        return f"unknown key {hidden[2]!r}; see what there is {shown_by}{near}"
     return " ".join(str(error).split())
+
+
+def _beside(key: str, error: BaseException) -> list[str]:
+    """What there is where the key was looked for."""
+    found: Any = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    place, _, _ = key.rpartition(".")
+    there = getattr(found, "parent_node", None)
+    return [f"{place}.{name}" if place else str(name) for name in there] if isinstance(there, DictConfig) else []
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from secateur.app.running import tell_tracking_it_is_over
 from secateur.edge.fingerprint import fingerprint
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import EXIT_CODE, done_side_by_side
+from secateur.plugins import nearest
 from secateur.processor import usable_cores
 from secateur.records import SEARCHES
 from secateur.reporting.front import front_tables
@@ -68,7 +69,8 @@ def main(arguments: list[str], trials: int, workers: int) -> int:
 def _search(overrides: list[str], settings: dict[str, Any]) -> Search:
     """What is asked, without what the overrides have decided; raises SpecError where nothing is left to choose."""
     if unknown := settings.keys() - KEYS:
-        raise SpecError(f"unknown key 'search.{min(unknown)}'; there are search.{', search.'.join(sorted(KEYS))}")
+        key, known = f"search.{min(unknown)}", [f"search.{key}" for key in sorted(KEYS)]
+        raise SpecError(f"unknown key {key!r}; there are {', '.join(known)}{nearest(key, known)}")
     given = keys_given(overrides)
     space = {key: axis for key, axis in spaces.space_of(settings["space"] or {}).items() if key not in given}
     if not space:

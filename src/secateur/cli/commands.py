@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateur.errors import SpecError
+from secateur.plugins import nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,8 +116,8 @@ def compare(
     from secateur import comparisons, offers
     from secateur.reporting import comparison as pages
 
-    if output not in ("table", *pages.FORMATS):
-        raise SpecError(f"--format must be table, {', '.join(pages.FORMATS)}, got {output!r}")
+    if output not in (formats := ("table", *pages.FORMATS)):
+        raise SpecError(f"--format must be {', '.join(formats)}, got {output!r}{nearest(output, formats)}")
     terms = offers.parse(budget) if budget is not None else None
     if where and not from_mlflow:
         raise SpecError("--filter is for the runs that MLflow has: add --mlflow; of folders, name those that are meant")
