@@ -32,9 +32,10 @@ def in_one_line(words: Sequence[str]) -> Iterator[None]:
 def _line(error: Any, words: Sequence[str]) -> str:
     if named := re.match(r"No such command '(.+?)'", error.message):
         return unknown("command", named[1], sorted(error.ctx.command.commands))
-    place = " ".join(error.ctx.command_path.split()[1:] if error.ctx else words[:1])  # without `secateur`
+    command = error.ctx.command_path if error.ctx else f"secateur {words[0]}"
+    place = command.removeprefix("secateur").strip()
     fault, near = _fault(error, words)
-    return f"{place}: {fault}" + (near or f"; see secateur {place} --help")
+    return f"{place}: {fault}".removeprefix(": ") + (near or f"; see {command} --help")
 
 
 def _fault(error: Any, words: Sequence[str]) -> tuple[str, str]:
