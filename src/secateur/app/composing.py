@@ -129,7 +129,8 @@ def _beside(key: str, error: BaseException) -> list[str]:
     found: Any = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     place, _, _ = key.rpartition(".")
     there = getattr(found, "parent_node", None)
-    return [f"{place}.{name}" if place else str(name) for name in there] if isinstance(there, DictConfig) else []
+    names = map(str, there) if isinstance(there, DictConfig) else ()
+    return [f"{place}.{name}" if place else name for name in names]
 
 
 @contextmanager
