@@ -161,6 +161,21 @@ def test_what_a_command_does_not_take_gets_one_line_and_leaves_no_trace(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("flags", [[], ["--debug"]], ids=["", "--debug"])
+def test_a_device_without_the_training_stack_says_how_to_install_it(
+    flags: list[str], secateur: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "hydra", None)  # as Python notes that there is none
+    monkeypatch.delitem(sys.modules, "secateur.app.commands", raising=False)
+    code, stderr = secateur("run", *flags)
+
+    assert code == 2
+    assert stderr.endswith("this takes the training stack (hydra): pip install 'secateur[lab]'\n")
+    assert stderr.startswith("Traceback " if flags else "secateur: ")
+    assert list(folder.iterdir()) == []
+
+
 PICTURELESS = [
     ("/nowhere.jpg", "there is no /nowhere.jpg; give a picture, a folder, a video or a camera*"),
     (".", "no picture in .; looked for .bmp*"),
