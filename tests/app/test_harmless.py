@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from secateur import cli
-from secateur.app import commands
+from secateur.app import commands, composing
 from secateur.app.harmless import overrides_in
 from secateur.errors import SpecError
 
@@ -113,6 +113,15 @@ def test_an_interpolation_may_read_the_environment(folder: Path, monkeypatch: py
     monkeypatch.setenv("NIGHT", "seventh")
 
     assert commands.check(study(folder, "name: ${oc.env:NIGHT}\n")).name == "seventh"
+
+
+def test_a_launcher_of_ones_own_may_be_chosen_by_the_command_line(folder: Path) -> None:
+    (folder / "own" / "hydra" / "launcher").mkdir(parents=True)
+    (folder / "own" / "hydra" / "launcher" / "mine.yaml").write_text("defaults:\n  - joblib\nn_jobs: 3\n")
+
+    plan = composing.planned([f"hydra.searchpath=[file://{folder}/own]", "hydra/launcher=mine", "seed=1,2"])
+
+    assert plan.launcher["n_jobs"] == 3
 
 
 def test_the_command_line_may_say_what_a_file_may_not() -> None:

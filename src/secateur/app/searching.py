@@ -31,8 +31,8 @@ OF_SEARCH = re.compile(r"[+~]*search([.=@]|$)")
 """An override of the search's own settings."""
 
 KEYS = {"space", "margin", "seed"}
-FIXED = {*SETTINGS, "name"}
-"""What says where results go or how fast they come; all trials have it alike."""
+FIXED = {*SETTINGS, "name", "hydra"}
+"""What says where results go or how fast they come, and what Hydra does; all trials have it alike."""
 
 
 def main(arguments: list[str], trials: int, workers: int) -> int:
@@ -76,7 +76,7 @@ def _search(overrides: list[str], settings: dict[str, Any]) -> Search:
     if not space:
         raise SpecError("nothing is searched: give search.space.… a key, or leave one to it on the command line")
     for key in space:
-        if key.partition(".")[0] in FIXED:
+        if re.split(r"[./@]", key.lstrip("+~"))[0] in FIXED:
             raise SpecError(f"search.space.{key}: all trials have the same {key}")
     margin, seed = settings["margin"], settings["seed"]
     if not (margin is None or (isinstance(margin, int | float) and 0 <= margin < 1)):
