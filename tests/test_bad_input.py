@@ -231,6 +231,7 @@ MISTYPED = [
     ("schedul=linear", "unknown key 'schedul'; see what there is with: * --cfg job; did you mean 'schedule'?"),
     ("schedule.stpes=3", "unknown key 'schedule.stpes'; see what there is with: *; did you mean 'schedule.steps'?"),
     ("nonsense_of_mine=3", "unknown key 'nonsense_of_mine'; see what there is with: secateur run --cfg job"),
+    ("~shedule", "unknown key 'shedule'; see what there is with: secateur run --cfg job"),
     ("+sede=1", "unknown key 'sede'; there are * did you mean 'seed'?"),
     ("+schedule.stpes=3", "unknown key 'schedule.stpes'; there are * did you mean 'schedule.steps'?"),
     ("tracking.name=wandb", "tracking.name must be mlflow or none, got 'wandb'"),

@@ -121,6 +121,8 @@ def _one_line(error: BaseException, shown_by: str = "with: secateur run --cfg jo
     if hidden := re.search(r"Key '(\w+)' is not in struct\s+full_key: (\S+)", f"{error}\n{error.__cause__}"):
         near = plugins.nearest(hidden[2], _beside(hidden[2], error))
         return f"unknown key {hidden[2]!r}; see what there is {shown_by}{near}"
+    if gone := re.match(r"Could not delete from config\. '(\S+)' does not exist", str(error)):
+        return f"unknown key {gone[1]!r}; see what there is {shown_by}"
     return " ".join(str(error).split())
 
 
