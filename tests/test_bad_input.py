@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -99,14 +101,137 @@ def half_made(folder: Path) -> list[Path]:
     return [*folder.glob("outputs/store/.tmp/*"), *folder.glob("outputs/**/*.part")]
 
 
+# ---- the words of a command ----------------------------------------------------------------------
+
+WORDS = [
+    ("nosuch", "no command named 'nosuch'; there are bench, *, ui"),
+    ("comprae", "no command named 'comprae'; there are bench, *, ui; did you mean 'compare'?"),
+    ("store shwo", "no command named 'shwo'; there are gc, ls, show, verify; did you mean 'show'?"),
+    ("--nosuch", "no option --nosuch; see secateur --help"),
+    ("compare --budgt x", "compare: no option --budgt; did you mean '--budget'?"),
+    ("compare --xyzzy", "compare: no option --xyzzy; see secateur compare --help"),
+    ("compare --limit", "compare: option '--limit' requires an argument; see secateur compare --help"),
+    ("compare --limit many", "compare: --limit many: * integer*; see secateur compare --help"),
+    ("compare --limit=-1", "compare: --limit -1: *0; see secateur compare --help"),
+    ("search", "search: missing option '--trials'; see secateur search --help"),
+    ("search --trials x", "search: --trials x: *; see secateur search --help"),
+    ("search --trials 0", "--trials must be 1 or more, got 0"),
+    ("search --trials 3 --wrokers 2", "search: no option --wrokers; did you mean '--workers'?"),
+    ("predict", "predict: missing argument 'model'; see secateur predict --help"),
+    ("predict a.onnx b.png --confidence 3", "predict: --confidence 3: *1; see secateur predict --help"),
+    ("doctor a.onnx b.onnx", "doctor: got unexpected extra argument(s) (b.onnx); see secateur doctor --help"),
+    ("store show", "store show: missing argument 'key'; see secateur store show --help"),
+    ("store gc --days -1", "store gc: --days -1: *0; see secateur store gc --help"),
+    ("run --trsut", "run: no option --trsut; did you mean '--trust'?"),
+    ("run --cfg", "run: argument --cfg/-c: expected one argument"),
+    ("run --experimental-rerun config.pickle", "a run takes no --experimental-rerun; *"),
+    ("sensitivity --trsut", "sensitivity: no option --trsut; did you mean '--trust'?"),
+    ("ui --port http", "ui: --port http: *; see secateur ui --help"),
+    ("bundle", "*outputs/latest*"),
+    ("bundle nowhere", "*nowhere*"),
+    ("bench nowhere", "*nowhere*"),
+    ("replay nowhere", "*nowhere*"),
+    *(
+        (f"store {words}", "no store at *outputs/store; name the folder that runs write to with --outputs")
+        for words in ("ls", "show abcd", "verify", "gc --days 7")
+    ),
+    ("compare --budget fast", "--budget: cannot read 'fast'; a budget is made of terms such as latency_ms_p50<=30, *"),
+    ("compare --budget 'speedup>1.5'", "--budget: cannot read 'speedup>1.5'; *with <= or >=*"),
+    ("compare --budget 'mask_dro<=1'", "--budget: no measure 'mask_dro'; did you mean 'mask_drop'?"),
+    ("compare --format xml", "--format must be table, markdown, csv, json, got 'xml'"),
+    ("compare --format markdwon", "--format must be table, *, got 'markdwon'; did you mean 'markdown'?"),
+    ("compare --rungs --all --svg f.svg", "--rungs is a table of its own: leave out --all, --svg"),
+    ("compare --register", "--register needs a --budget, which says what is wanted: *"),
+    ("compare nowhere", "no folder nowhere; all runs that there are: secateur compare outputs"),
+    ("compare --filter \"params.imgsz = '64'\"", "--filter is for the runs that MLflow has: add --mlflow; *"),
+    ("compare . --mlflow", ". and --mlflow: give one of them; *"),
+    ("compare --mlflow", "there is no database at sqlite:///outputs/mlflow.db; *"),
+    ("compare .", "no finished run below .; do one: secateur run +study=quickstart"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), WORDS, ids=[words for words, _ in WORDS])
+def test_what_a_command_does_not_take_gets_one_line_and_leaves_no_trace(
+    words: str, line: str, secateur: Run, folder: Path
+) -> None:
+    code, stderr = secateur(*shlex.split(words))
+
+    assert code == 2
+    assert fnmatchcase(one_line(stderr), line)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [[], ["--debug"]], ids=["", "--debug"])
+def test_a_device_without_the_training_stack_says_how_to_install_it(
+    flags: list[str], secateur: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "hydra", None)  # as Python notes that there is none
+    monkeypatch.delitem(sys.modules, "secateur.app.commands", raising=False)
+    code, stderr = secateur("run", *flags)
+
+    assert code == 2
+    assert stderr.endswith("this takes the training stack (hydra): pip install 'secateur[lab]'\n")
+    assert stderr.startswith("Traceback " if flags else "secateur: ")
+    assert list(folder.iterdir()) == []
+
+
+PICTURELESS = [
+    ("/nowhere.jpg", "there is no /nowhere.jpg; give a picture, a folder, a video or a camera*"),
+    (".", "no picture in .; looked for .bmp*"),
+    (". --json /nowhere/found.json", "--json: cannot write /nowhere/found.json (No such file*"),
+    (". --classes triangel", "no class named 'triangel'; there are 0, 1, 2, 3, 4"),
+    (". --runtime onnxruntim", "no runtime named 'onnxruntim'; *; did you mean 'onnxruntime'?"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), PICTURELESS, ids=[words for words, _ in PICTURELESS])
+def test_a_prediction_that_cannot_be_gets_one_line_and_leaves_no_trace(
+    words: str, line: str, seg_onnx: Path, secateur: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    code, stderr = secateur("predict", str(seg_onnx), *shlex.split(words))
+
+    assert code == 2
+    assert fnmatchcase(one_line(stderr), line)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["", "store"])
+def test_a_command_without_words_shows_what_there_is(words: str, secateur: Run, folder: Path) -> None:
+    code, shown = secateur(*words.split())
+
+    assert code == 2
+    assert "Commands:\n" in shown
+    assert "--debug" in shown
+
+
+@pytest.mark.parametrize("words", ["--debug compare nowhere", "compare --debug nowhere", "compare nowhere --debug"])
+def test_debug_tells_an_error_with_its_traceback_wherever_it_stands(words: str, secateur: Run, folder: Path) -> None:
+    code, stderr = secateur(*words.split())
+
+    assert code == 2
+    assert stderr.startswith("Traceback (most recent call last):\n")
+    assert stderr.endswith("SpecError: no folder nowhere; all runs that there are: secateur compare outputs\n")
+
+
+def test_debug_shows_what_hydra_had_to_say(secateur: Run, folder: Path) -> None:
+    _, stderr = secateur("run", "schedul=linear", "--debug")
+
+    assert "ConfigAttributeError: Key 'schedul' is not in struct" in stderr
+    assert "secateur: " not in stderr
+
+
 # ---- what can be known before anything is imported or written -------------------------------------
 
 MISTYPED = [
     ("importance=magnitud", "no importance named 'magnitud'; there are * did you mean 'magnitude'?"),
     ("model=yolov9", "no model named 'yolov9'; there are * did you mean 'yolov8n'?"),
     ("+study=quickstrt", "no study named 'quickstrt'; there are * did you mean 'quickstart'?"),
-    ("schedul=linear", "unknown key 'schedul'; see what there is with: secateur run --cfg job"),
-    ("schedule.stpes=3", "unknown key 'schedule.stpes'; see what there is with: secateur run --cfg job"),
+    ("schedul=linear", "unknown key 'schedul'; see what there is with: * --cfg job; did you mean 'schedule'?"),
+    ("schedule.stpes=3", "unknown key 'schedule.stpes'; see what there is with: *; did you mean 'schedule.steps'?"),
+    ("nonsense_of_mine=3", "unknown key 'nonsense_of_mine'; see what there is with: secateur run --cfg job"),
+    ("~shedule", "unknown key 'shedule'; see what there is with: secateur run --cfg job"),
     ("+sede=1", "unknown key 'sede'; there are * did you mean 'seed'?"),
     ("+schedule.stpes=3", "unknown key 'schedule.stpes'; there are * did you mean 'schedule.steps'?"),
     ("tracking.name=wandb", "tracking.name must be mlflow or none, got 'wandb'"),
@@ -114,7 +239,10 @@ MISTYPED = [
     ("schedule.steps=2.5", "schedule.steps: expected int, got float (value: 2.5)"),
     ("imgsz=null", "imgsz: expected int, got null (value: None)"),
     ("scope.head=3", "scope.head: expected bool, got int (value: 3)"),
-    ("finetune.optimizer=Adamm", "finetune.optimizer must be one of SGD, Adam, AdamW, MuSGD, got 'Adamm'"),
+    (
+        "finetune.optimizer=Adamm",
+        "finetune.optimizer must be one of SGD, *, got 'Adamm'; did you mean 'Adam'?",
+    ),
     ("schedule.unit=flops", "schedule.unit must be one of channels, macs, params, latency, got 'flops'"),
     ("schedule.target=0", "schedule.target must be in (0, 1), got 0.0"),
     ("schedule.target=1", "schedule.target must be in (0, 1), got 1.0"),
@@ -123,7 +251,7 @@ MISTYPED = [
     ("patience=-1", "patience must be 0 or more rungs, got -1"),
     ("sensitivity.ratios=[0.5,0.2]", "sensitivity.ratios must rise within (0, 1), got [0.5, 0.2]"),
     ("sensitivity.ratios=[]", "sensitivity.ratios must rise within (0, 1), got []"),
-    ("scope.kind=lokal", "scope.kind must be one of local, global, isomorphic, sensitivity, got 'lokal'"),
+    ("scope.kind=lokal", "scope.kind must be one of local, global, *, got 'lokal'; did you mean 'local'?"),
     ("scope.keep=model.0.*", "scope.keep: expected array, got str (value: 'model.0.*')"),
     ("export.batch=0", "export.batch must be 1 or more, got 0"),
     ("export.dynamic=true", "export.dynamic must be false with quantization=int8_static, which takes one shape only"),
@@ -391,6 +519,25 @@ def of_another_task(seg_checkpoint: Path, out: Path) -> None:
     torch.save({"model": net, "ema": None, "train_args": {"task": "classify"}}, out)
 
 
+class Program:
+    """What unpickling makes of it is a file, `mark`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, ("open('mark', 'w')",)
+
+
+def that_runs_code(seg_checkpoint: Path, out: Path) -> None:
+    import torch
+
+    torch.save({"model": Program()}, out)
+
+
+def of_the_old_format(seg_checkpoint: Path, out: Path) -> None:
+    import torch
+
+    torch.save({"model": Program()}, out, _use_new_zipfile_serialization=False)
+
+
 @pytest.mark.parametrize(
     ("make", "line"),
     [
@@ -399,6 +546,8 @@ def of_another_task(seg_checkpoint: Path, out: Path) -> None:
         (truncated, "is no Ultralytics checkpoint: "),
         (of_another_library, "is no Ultralytics checkpoint: "),
         (of_another_task, "is a net for 'classify'; secateur takes segment and detect"),
+        (that_runs_code, "could run code: it names builtins.exec, of which no Ultralytics net is made; if you trust"),
+        (of_the_old_format, "could run code: it is a bare pickle, as before torch 1.6; save it anew, or, if you trust"),
     ],
 )
 def test_weights_that_cannot_be_used_get_one_line(
@@ -413,6 +562,7 @@ def test_weights_that_cannot_be_used_get_one_line(
     assert report(folder)["run"]["status"] == "failed"
     assert half_made(folder) == []
     assert not (folder / "outputs" / "store" / "baseline").exists()
+    assert not (folder / "mark").exists()
 
 
 NO_GROUP = "the net has no group of channels that may be pruned; allow some with scope.keep or scope.head"
@@ -568,31 +718,6 @@ def test_nothing_is_written_beside_the_data(
 
 
 # ---- comparing -----------------------------------------------------------------------------------
-
-COMPARED = [
-    (["--budget", "fast"], "--budget: cannot read 'fast'; a budget is made of terms such as latency_ms_p50<=30, *"),
-    (["--budget", "speedup>1.5"], "--budget: cannot read 'speedup>1.5'; *with <= or >=*"),
-    (["--budget", "mask_dro<=1"], "--budget: no measure 'mask_dro'; did you mean 'mask_drop'?"),
-    (["--format", "xml"], "--format must be table, markdown, csv, json, got 'xml'"),
-    (["--rungs", "--all", "--svg", "f.svg"], "--rungs is a table of its own: leave out --all, --svg"),
-    (["--register"], "--register needs a --budget, which says what is wanted: *"),
-    (["nowhere"], "no folder nowhere; all runs that there are: secateur compare outputs"),
-    (["--filter", "params.imgsz = '64'"], "--filter is for the runs that MLflow has: add --mlflow; *"),
-    ([".", "--mlflow"], ". and --mlflow: give one of them; *"),
-    (["--mlflow"], "there is no database at sqlite:///outputs/mlflow.db; *"),
-    (["."], "no finished run below .; do one: secateur run +study=quickstart"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "line"), COMPARED, ids=lambda value: " ".join(value)[:40])
-def test_a_comparison_that_cannot_be_is_refused_and_nothing_is_written(
-    arguments: list[str], line: str, secateur: Run, folder: Path
-) -> None:
-    code, stderr = secateur("compare", *arguments)
-
-    assert code == 2
-    assert fnmatchcase(one_line(stderr), line)
-    assert list(folder.iterdir()) == []
 
 
 def test_a_budget_that_nothing_keeps_ends_with_exit_code_2(secateur: Run, folder: Path) -> None:

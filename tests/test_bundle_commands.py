@@ -94,14 +94,3 @@ def test_a_device_of_an_unknown_run_gets_one_line(secateur: Say, tmp_path: Path)
     assert code == 2
     assert stderr.startswith("secateur: device.json has format 7, and secateur ")
     assert list(tmp_path.iterdir()) == [tmp_path / "device.json"]
-
-
-@pytest.mark.parametrize("arguments", [("bundle",), ("bench", "nowhere"), ("bundle", "nowhere"), ("replay", "nowhere")])
-def test_a_place_without_anything_gets_one_line_and_leaves_no_trace(
-    arguments: tuple[str, ...], secateur: Say, tmp_path: Path
-) -> None:
-    code, _, stderr = secateur(*arguments)
-
-    assert code == 2
-    assert len(stderr.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []

@@ -277,7 +277,7 @@ def test_ls_of_an_unknown_stage_says_which_there_are(store: Store, secateur: Say
 
     code, _, said = secateur("ls", "--stage", "prun")
     assert code == 2
-    assert said == f"secateur: nothing of a stage 'prun' in {store.root}; there are prune\n"
+    assert said == f"secateur: nothing of a stage 'prun' in {store.root}; there are prune; did you mean 'prune'?\n"
 
 
 def test_ls_of_a_run_adds_up_what_it_needs_and_what_of_that_is_gone(store: Store, outputs: Path, secateur: Say) -> None:
@@ -371,14 +371,6 @@ def test_verify_looks_into_folders_and_nested_outputs(store: Store, secateur: Sa
 # ---- one line -------------------------------------------------------------------------------------
 
 COMMANDS = [("ls",), ("show", "abcd"), ("verify",), ("gc", "--days", "7")]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_where_there_is_no_store_that_is_one_line(command: tuple[str, ...], store: Store, secateur: Say) -> None:
-    code, _, said = secateur(*command)
-
-    assert code == 2
-    assert said == f"secateur: no store at {store.root}; name the folder that runs write to with --outputs\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -21,6 +21,7 @@ import msgspec
 
 from secateur import locking
 from secateur.errors import SpecError, StageError
+from secateur.plugins import nearest
 from secateur.records import records_in
 from secateur.store import DamagedError, Store, last_used, read_meta, size, verify
 
@@ -143,8 +144,9 @@ def stages(store: Store) -> list[str]:
 
 def entries(store: Store, stage: str) -> Iterator[Entry]:
     """Raises SpecError where the store has nothing of such a stage."""
-    if stage not in stages(store):
-        raise SpecError(f"nothing of a stage {stage!r} in {store.root}; there are {', '.join(stages(store)) or 'none'}")
+    if stage not in (known := stages(store)):
+        there = f"{', '.join(known) or 'none'}{nearest(stage, known)}"
+        raise SpecError(f"nothing of a stage {stage!r} in {store.root}; there are {there}")
     for path in _listed(store.root / stage):
         with suppress(FileNotFoundError):  # it has just gone
             yield _entry(path)

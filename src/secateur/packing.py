@@ -27,6 +27,7 @@ from secateur.edge.selftest import EXPECTED, Expected, expect
 from secateur.edge.sources import PICTURES
 from secateur.errors import ExportError, SpecError
 from secateur.manifest import FORMAT, LARGEST_JSON, MODELS, SAMPLES, Listed, Manifest, Packed, Source, Timed
+from secateur.plugins import nearest
 from secateur.reporting.bundle import readme
 from secateur.results import BASELINE, Accuracy, AccuracyChange, Fingerprint
 from secateur.store import digest
@@ -96,7 +97,7 @@ def _report(run_dir: Path) -> Report:
 def _candidate(report: Report, name: str) -> Report:
     found: dict[str, Report] = {candidate["name"]: candidate for candidate in report["candidates"]}
     if name not in found:
-        raise SpecError(f"the run has no candidate {name!r}; there are {', '.join(found)}")
+        raise SpecError(f"the run has no candidate {name!r}; there are {', '.join(found)}{nearest(name, found)}")
     return found[name]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -84,6 +85,10 @@ def class_name(name: str) -> str:
 
 def unknown(kind: str, name: str, known: list[str]) -> str:
     """One line for a name that is not there, with the nearest that is."""
+    return f"no {kind} named {name!r}; there are {', '.join(known)}{nearest(name, known)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What follows, in one line, upon a name that is not known: the nearest that is; nothing where none is near."""
     near = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {kind} named {name!r}; there are {', '.join(known)}{hint}"
+    return f"; did you mean {near[0]!r}?" if near else ""

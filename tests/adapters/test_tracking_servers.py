@@ -2,7 +2,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import onnx
 import psutil
 import pytest
 
-from secateur.adapters.tracking import MlflowSink, register, replay
+from secateur.adapters.tracking import MlflowSink, pages, register, replay
 from tests.adapters.servers import free_port, kill, mlflow_server, postgres, secateur_ui
 from tests.example_report import finished
 from tests.example_run import write_run
@@ -174,13 +174,38 @@ def test_mlflows_pages_end_with_all_their_processes_and_free_the_port(
     number: int, database: str, tmp_path: Path
 ) -> None:
     port = free_port()
-    with secateur_ui(database, tmp_path, port) as pages:
-        below = psutil.Process(pages.pid).children(recursive=True)
-        pages.send_signal(number)
-        code = pages.wait(ENDS_WITHIN)
+    with secateur_ui(database, tmp_path, port) as server:
+        below = psutil.Process(server.pid).children(recursive=True)
+        server.send_signal(number)
+        code = server.wait(ENDS_WITHIN)
 
     assert code == 130
     assert f"Open     http://127.0.0.1:{port}/#/" in (tmp_path / "server.log").read_text()
     assert len(below) > 1
     assert [process.cmdline() for process in below if process.is_running()] == []
     socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_mlflows_pages_are_there_for_this_machine_alone(database: str, tmp_path: Path) -> None:
+    with secateur_ui(database, tmp_path, free_port()) as server:
+        everyone = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+        open_for = [end.laddr.ip for each in everyone for end in each.net_connections() if is_listening(end)]
+
+    assert open_for
+    assert set(open_for) == {"127.0.0.1"}
+
+
+def is_listening(end: Any) -> bool:
+    return end.status == psutil.CONN_LISTEN
+
+
+@pytest.mark.parametrize("uri", ["postgresql+psycopg2://there/mlflow", "http://there:5000"])
+def test_mlflows_pages_call_nobody_whatever_the_environment_says(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    monkeypatch.setattr(pages, "prepare", lambda uri: None)  # nobody is there
+    started: list[Mapping[str, str]] = []
+    monkeypatch.setattr(pages, "served_by", lambda command, environment: started.append(environment))
+
+    pages.serve(uri, 5000)
+
+    assert [started[0][name] for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")] == ["true", "true"]

@@ -42,6 +42,8 @@ def search(*arguments: str, trials: int = 1, workers: int = 1) -> int:
         ([*ONE, "quantization=fp32"], "nothing is searched: give search.space.… a key, "),
         (["+search.space.name=[a,b]"], "search.space.name: all trials have the same name"),
         (["+search.space.tracking.name=[mlflow,none]"], "search.space.tracking.name: all trials have the same "),
+        (["+search.space.hydra.verbose=[true,false]"], "search.space.hydra.verbose: all trials have the same "),
+        (["+search.space={hydra/launcher:[basic,parallel]}"], "search.space.hydra/launcher: all trials have the same "),
         (["search.space.imgsz=640"], "search.space.imgsz must be a list of choices, or low, high and step, got 640"),
         (["search.space.imgsz=[64,100]"], "search.space, schedule.target=0.1 importance=magnitude scope=local "),
         (["search.space.schedule.target.high=1.1"], "search.space, schedule.target=1.1 importance=magnitude "),

@@ -213,28 +213,6 @@ def test_cameras_are_told_from_files(source: str, number: int | None) -> None:
     assert camera(source) == number
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["/nowhere.jpg"], "there is no /nowhere.jpg; give a picture, a folder, a video or a camera"),
-        (["."], "no picture in .; looked for .bmp"),
-        ([".", "--json", "/nowhere/found.json"], "--json: cannot write /nowhere/found.json (No such file"),
-        ([".", "--classes", "triangel"], "no class named 'triangel'; there are"),
-        ([".", "--runtime", "onnxruntim"], "did you mean 'onnxruntime'?"),
-    ],
-)
-def test_what_cannot_be_is_told_in_one_line(
-    arguments: list[str], said: str, predict: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    code, _, stderr = predict(*arguments)
-
-    assert code == 2
-    assert said in stderr
-    assert len(stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize("source", [".", "a.png"])
 def test_nothing_is_drawn_where_the_pictures_lie(source: str, predict: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -112,10 +111,7 @@ def _refuse_unknown(prefix: str, plain: dict[str, Any], known: list[str]) -> Non
 
 
 def no_such_key(key: str, known: list[str]) -> str:
-    near = get_close_matches(key, known, n=1)
-    return f"unknown key {key!r}; there are {', '.join(sorted(known))}" + (
-        f"; did you mean {near[0]!r}?" if near else ""
-    )
+    return f"unknown key {key!r}; there are {', '.join(sorted(known))}{plugins.nearest(key, known)}"
 
 
 def _explain(key: str, plain: Any, kind: Any, message: str) -> str:
@@ -126,7 +122,8 @@ def _explain(key: str, plain: Any, kind: Any, message: str) -> str:
     if text.startswith("Invalid enum"):
         for step in path:
             kind = get_type_hints(_sure(kind))[step]
-        return f"{full} must be one of {', '.join(get_args(kind))}, got {_at(plain, path)!r}"
+        asked, known = _at(plain, path), get_args(kind)
+        return f"{full} must be one of {', '.join(known)}, got {asked!r}{plugins.nearest(str(asked), known)}"
     if text.startswith("Expected"):
         return f"{full}: {text[0].lower()}{text[1:].replace('`', '')} (value: {_at(plain, path)!r})"
     if text.startswith("Object missing"):

@@ -18,9 +18,11 @@ from rich.console import Console
 
 from secateur.app import sweeping
 from secateur.app.checking import check_places, make_outputs, slots_of, to_spec
-from secateur.app.composing import as_command, composed, in_one_line, order_of, register, shipped
+from secateur.app.composing import as_command, as_plain, composed, composed_to_run, in_one_line, order_of, shipped
+from secateur.app.harmless import overrides_in
 from secateur.app.running import run_in_folder, workshop
 from secateur.errors import SecateurError, SpecError
+from secateur.switches import DEBUG, is_on, told
 
 if TYPE_CHECKING:
     from secateur.specs import RunSpec
@@ -41,9 +43,9 @@ def main(arguments: list[str]) -> int:
     """Runs what the Hydra overrides ask for; 0, or 2 where a run could not be done."""
     if sweeping.is_meant(arguments):
         return sweeping.main(arguments)
-    register()
+    config = composed_to_run(overrides_in(arguments))
     if not any(argument.startswith("-") for argument in arguments):
-        plain = composed(arguments)  # before Hydra makes a folder for the run
+        plain = as_plain(config)  # before Hydra makes a folder for the run
         check_places(_one_run(plain))
         make_outputs(plain)
     failures: list[str] = []
@@ -57,17 +59,16 @@ def main(arguments: list[str]) -> int:
                 _one_run(order.plain)
                 report = run_in_folder(order, folder)
         except SecateurError as error:  # Hydra would tell it at length
-            failures.append(str(error))
+            failures.append(told(error))
             return
         if report.error:
-            failures.append(report.error)
+            failures.append("" if is_on(DEBUG) else f"secateur: {report.error}")  # with a traceback, it was told there
         else:
             _say_where_run(Console(), folder)
 
     with as_command(["secateur run", *arguments]), in_one_line():
         run()
-    for line in failures:
-        print_error(line)
+    sys.stderr.writelines(f"{text}\n" for text in failures if text)
     return 2 if failures else 0
 
 
@@ -117,10 +118,6 @@ def _unless_empty(folder: Path) -> Iterator[None]:
     finally:
         if not any(folder.iterdir()):
             folder.rmdir()
-
-
-def print_error(line: str) -> None:
-    sys.stderr.write(f"secateur: {line}\n")
 
 
 def _sensitivity_facts(plain: dict[str, Any], overrides: list[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
@@ -27,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from secateur import plugins
+from secateur.app import harmless
 from secateur.app.checking import not_set
 from secateur.app.running import Order
 from secateur.errors import SpecError, StageError
@@ -78,11 +80,26 @@ def composed(overrides: list[str], open_ended: bool = False) -> dict[str, Any]:
         return as_plain(_compose(overrides), open_ended)
 
 
-def _compose(overrides: list[str]) -> DictConfig:
+def composed_to_run(overrides: list[str]) -> DictConfig:
+    """As Hydra will compose it, and before it does, as it then also does what its own part says; raises SpecError."""
+    register()
+    with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        config = _compose(overrides, return_hydra_config=True)
+        harmless.check(config.hydra, harmless.of_command_line(overrides))
+        return _without_hydra(config)
+
+
+def _compose(overrides: list[str], return_hydra_config: bool = False) -> DictConfig:
     try:
-        return hydra.compose("config", overrides=overrides)
+        return hydra.compose("config", overrides=overrides, return_hydra_config=return_hydra_config)
     except ValueError as error:  # Hydra's own for `schedule=null`
         raise SpecError(_one_line(error)) from error
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def as_plain(config: DictConfig, open_ended: bool = False) -> dict[str, Any]:
@@ -99,6 +116,8 @@ def in_one_line(shown_by: str = "with: secateur run --cfg job") -> Iterator[None
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(_one_line(error, shown_by)) from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"a config file cannot be read: {' '.join(str(error).split())}") from error
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
@@ -113,8 +132,20 @@ def _one_line(error: BaseException, shown_by: str = "with: secateur run --cfg jo
         if error.options is not None:
             return plugins.unknown(kind or "config", name, sorted(error.options))
     if hidden := re.search(r"Key '(\w+)' is not in struct\s+full_key: (\S+)", f"{error}\n{error.__cause__}"):
-        return f"unknown key {hidden[2]!r}; see what there is {shown_by}"
+        near = plugins.nearest(hidden[2], _beside(hidden[2], error))
+        return f"unknown key {hidden[2]!r}; see what there is {shown_by}{near}"
+    if gone := re.match(r"Could not delete from config\. '(\S+)' does not exist", str(error)):
+        return f"unknown key {gone[1]!r}; see what there is {shown_by}"
     return " ".join(str(error).split())
+
+
+def _beside(key: str, error: BaseException) -> list[str]:
+    """What there is where the key was looked for."""
+    found: Any = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    place, _, _ = key.rpartition(".")
+    there = getattr(found, "parent_node", None)
+    names = map(str, there) if isinstance(there, DictConfig) else ()
+    return [f"{place}.{name}" if place else name for name in names]
 
 
 @contextmanager
@@ -140,6 +171,7 @@ def leave_order(overrides: list[str], folder: Path) -> None:
     register()
     with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+        harmless.check(config.hydra, harmless.of_command_line(overrides))
     with open_dict(config):
         config.hydra.runtime.output_dir = str(folder.absolute())
         hydras = config.pop("hydra")
@@ -190,8 +222,10 @@ def planned(overrides: list[str]) -> Planned:
     with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         sweep = loader.load_configuration("config", overrides, RunMode.MULTIRUN)
+        allowed = harmless.of_command_line(overrides)
+        harmless.check(sweep.hydra, allowed)
         jobs = _jobs(sweep, loader)
-        configs = [_of_job(loader.load_sweep_config(sweep, job)) for job in jobs]
+        configs = [_of_job(loader.load_sweep_config(sweep, job), allowed) for job in jobs]
         return Planned(Path(sweep.hydra.sweep.dir), _values(sweep.hydra.launcher), jobs, configs)
 
 
@@ -213,10 +247,9 @@ def _jobs(sweep: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     return jobs
 
 
-def _of_job(config: DictConfig) -> dict[str, Any]:
-    with open_dict(config):
-        del config["hydra"]
-    return as_plain(config)
+def _of_job(config: DictConfig, allowed: DictConfig) -> dict[str, Any]:
+    harmless.check(config.hydra, allowed)  # it may be a study that is swept
+    return as_plain(_without_hydra(config))
 
 
 # ---- what a search may choose from ----------------------------------------------------------------

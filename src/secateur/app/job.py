@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.interrupts import EXIT_CODE, end_with_parent, heeded
+from secateur.switches import told
 
 if TYPE_CHECKING:
     from secateur.ports import Sink
@@ -54,7 +55,7 @@ def _do(folder: Path, watchers_in: Callable[[Path], Sequence[Sink]]) -> int:
             with on_a_free_device(order) as order:
                 return 2 if run_in_folder(order, folder, watchers_in(folder)).status == "failed" else 0
     except SecateurError as error:
-        sys.stderr.write(f"secateur: {error}\n")
+        sys.stderr.write(f"{told(error)}\n")
         return CANNOT_WRITE if isinstance(error.__cause__, OSError) else 2
 
 

@@ -22,6 +22,7 @@ from secateur.errors import SecateurError, StoppedError, TrackingError
 from secateur.fronts import chosen, main_accuracy
 from secateur.interrupts import Interrupts, heeded
 from secateur.results import Epoch, Rung, RunHeader, RunReport, StageRecord
+from secateur.switches import DEBUG, TRUST, is_on, told
 
 if TYPE_CHECKING:
     from secateur.console import Screen
@@ -87,6 +88,8 @@ def _outcome(
     except StoppedError as stop:
         report = broken("stopped", str(stop))
     except SecateurError as error:
+        if is_on(DEBUG):  # the report has no room for it
+            sys.stderr.write(f"{told(error)}\n")
         report = broken("failed", str(error))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised on, once it is told
         report, fault = broken("failed", _one_line(error)), error
@@ -159,7 +162,7 @@ def workshop(plain: dict[str, Any], screen: Screen) -> tuple[Tools, Store]:
     from secateur.store import Store
 
     outputs = Path(plain["outputs"])
-    yolo = open_yolo(device_of(plain["device"]), plain["workers"], outputs / "ultralytics")
+    yolo = open_yolo(device_of(plain["device"]), plain["workers"], outputs / "ultralytics", is_on(TRUST))
     tools = Tools(
         detector=yolo,
         pruner=ChannelPruner(),

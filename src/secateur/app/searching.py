@@ -16,11 +16,12 @@ from secateur.adapters import search as door
 from secateur.adapters.search import Trials
 from secateur.app import worker
 from secateur.app.checking import SETTINGS, check_places, make_outputs, to_spec
-from secateur.app.composing import composed, in_one_line, keys_given, settings_of_search
+from secateur.app.composing import as_plain, composed, composed_to_run, in_one_line, keys_given, settings_of_search
 from secateur.app.running import tell_tracking_it_is_over
 from secateur.edge.fingerprint import fingerprint
 from secateur.errors import SpecError, StageError
 from secateur.interrupts import EXIT_CODE, done_side_by_side
+from secateur.plugins import nearest
 from secateur.processor import usable_cores
 from secateur.records import SEARCHES
 from secateur.reporting.front import front_tables
@@ -30,8 +31,8 @@ OF_SEARCH = re.compile(r"[+~]*search([.=@]|$)")
 """An override of the search's own settings."""
 
 KEYS = {"space", "margin", "seed"}
-FIXED = {*SETTINGS, "name"}
-"""What says where results go or how fast they come; all trials have it alike."""
+FIXED = {*SETTINGS, "name", "hydra"}
+"""What says where results go or how fast they come, and what Hydra does; all trials have it alike."""
 
 
 def main(arguments: list[str], trials: int, workers: int) -> int:
@@ -42,7 +43,7 @@ def main(arguments: list[str], trials: int, workers: int) -> int:
             raise SpecError(f"{option} must be 1 or more, got {count}")
     overrides = [argument for argument in arguments if not OF_SEARCH.match(argument)]
     search = _search(overrides, settings_of_search([a for a in arguments if a not in overrides]))
-    plain = composed(overrides)
+    plain = as_plain(composed_to_run(overrides))
     spec = to_spec(plain)
     _check_corners(search)
     make_outputs(plain)
@@ -68,13 +69,14 @@ def main(arguments: list[str], trials: int, workers: int) -> int:
 def _search(overrides: list[str], settings: dict[str, Any]) -> Search:
     """What is asked, without what the overrides have decided; raises SpecError where nothing is left to choose."""
     if unknown := settings.keys() - KEYS:
-        raise SpecError(f"unknown key 'search.{min(unknown)}'; there are search.{', search.'.join(sorted(KEYS))}")
+        key, known = f"search.{min(unknown)}", [f"search.{key}" for key in sorted(KEYS)]
+        raise SpecError(f"unknown key {key!r}; there are {', '.join(known)}{nearest(key, known)}")
     given = keys_given(overrides)
     space = {key: axis for key, axis in spaces.space_of(settings["space"] or {}).items() if key not in given}
     if not space:
         raise SpecError("nothing is searched: give search.space.… a key, or leave one to it on the command line")
     for key in space:
-        if key.partition(".")[0] in FIXED:
+        if re.split(r"[./@]", key.lstrip("+~"))[0] in FIXED:
             raise SpecError(f"search.space.{key}: all trials have the same {key}")
     margin, seed = settings["margin"], settings["seed"]
     if not (margin is None or (isinstance(margin, int | float) and 0 <= margin < 1)):

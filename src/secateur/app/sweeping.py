@@ -28,6 +28,7 @@ from secateur.interrupts import heeded
 from secateur.reporting.comparison import tables, worth
 from secateur.reporting.comparison_page import page
 from secateur.sweeps import MULTIRUN, Job, State, Sweep
+from secateur.switches import handed_on
 
 FIXED = ("hydra.sweep.subdir", "hydra/sweeper", "hydra.sweeper._target_")
 SHOW = {"--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -59,7 +60,8 @@ def main(arguments: list[str]) -> int:
     with in_one_line():
         sweeps.write(sweep, folder)
     _say_what(plan, folder)
-    command = ["secateur run", "-m", *overrides, *at_once, f"hydra.sweep.dir={_quoted(folder.absolute())}"]
+    switches = [f"+hydra.job.env_set.{name}='{value}'" for name, value in handed_on().items()]
+    command = ["secateur run", "-m", *overrides, *at_once, *switches, f"hydra.sweep.dir={_quoted(folder.absolute())}"]
     try:
         with in_one_line(), _ended_together(folder), _launchers_faults_in_one_line(), as_command(command):
             hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(run_job)()

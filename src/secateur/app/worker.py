@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from secateur.interrupts import EXIT_CODE, end_with_parent, heeded
+from secateur.switches import told
 
 
 def main(folder: Path, wanted: int, beside_others: bool) -> int:
@@ -28,7 +29,7 @@ def _work(folder: Path, wanted: int, beside_others: bool) -> int:
         with in_one_line():
             work(folder, wanted, beside_others)
     except SecateurError as error:
-        sys.stderr.write(f"secateur: {error}\n")
+        sys.stderr.write(f"{told(error)}\n")
         return 2
     return 0
 

@@ -7,8 +7,12 @@ import signal
 import sys
 from importlib.util import find_spec
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, SpecError
 from secateur.interrupts import EXIT_CODE, heeded
+from secateur.switches import switched, told
+
+DEBUG = "--debug"
+"""Wherever it stands among the words of a command."""
 
 GO_ON = ("run", "sensitivity")
 """Commands that find in the store what they had done."""
@@ -16,8 +20,9 @@ GO_ON = ("run", "sensitivity")
 
 def main() -> None:
     logging.raiseExceptions = False  # a log that does not fit on the disk either is no traceback
-    with heeded():
-        code = _code(sys.argv[1:])
+    words = [word for word in sys.argv[1:] if word != DEBUG]
+    with heeded(), switched(debug=DEBUG in sys.argv[1:]):
+        code = _code(words)
     if code == EXIT_CODE:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is told: a second one needs no traceback of Python's own end
     sys.exit(code)
@@ -26,28 +31,29 @@ def main() -> None:
 def _code(words: list[str]) -> int:
     """What the command came to, 0 where it was done; what went wrong is told in one line."""
     try:
-        _do()
+        return _do(words)
     except SecateurError as error:
-        return _told(str(error), 2)
+        return _told(told(error), 2)
     except KeyboardInterrupt:
-        return _told(_interrupted(words), EXIT_CODE)
+        return _told(f"secateur: {_interrupted(words)}", EXIT_CODE)
     except ModuleNotFoundError as error:
         if find_spec("hydra") or (error.name or "secateur").startswith("secateur"):
             raise
-        return _told(f"this takes the training stack ({error.name}): pip install 'secateur[lab]'", 2)
-    return 0
+        missing = SpecError(f"this takes the training stack ({error.name}): pip install 'secateur[lab]'")
+        missing.__cause__ = error
+        return _told(told(missing), 2)
 
 
-def _do() -> None:
-    """Raises what the command raises; SystemExit where it says its code itself."""
+def _do(words: list[str]) -> int:
+    """The command's own exit code; raises what the command raises."""
+    from secateur.cli import usage
     from secateur.cli.commands import app  # only now that an interrupt is heeded
 
-    try:
-        app()
-    except SystemExit as ended:  # which is what typer makes of an interrupt
-        if ended.code != EXIT_CODE:
-            raise
-        raise KeyboardInterrupt from ended
+    with usage.in_one_line(words):
+        code = app(words, prog_name="secateur", standalone_mode=False)
+    if code == EXIT_CODE:  # which is what typer makes of an interrupt
+        raise KeyboardInterrupt
+    return code or 0
 
 
 def _interrupted(words: list[str]) -> str:
@@ -60,6 +66,6 @@ def _interrupted(words: list[str]) -> str:
     return "interrupted; the same command goes on where it was"
 
 
-def _told(line: str, code: int) -> int:
-    sys.stderr.write(f"secateur: {line}\n")
+def _told(text: str, code: int) -> int:
+    sys.stderr.write(f"{text}\n")
     return code

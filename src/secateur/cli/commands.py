@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateur.errors import SpecError
+from secateur.plugins import nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,17 +25,24 @@ if TYPE_CHECKING:
 OUTPUTS = Path("outputs")
 TRACKED = f"sqlite:///{OUTPUTS}/mlflow.db"
 
+ALSO = "Every command takes --debug too: an error is told with its whole traceback."
+
 app = typer.Typer(
     help="Prunes, fine-tunes, quantizes and measures YOLO models for the device they must run on.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    epilog=ALSO,
 )
 
 
-store_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+store_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=ALSO)
 app.add_typer(store_app, name="store", help="What the store of stage results holds; check it, and make room.")
 
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Open the checkpoints that are named even if they could run code: docs/security.md."),
+]
 Outputs = Annotated[Path, typer.Option(help="The folder that runs write to.")]
 
 
@@ -55,10 +63,11 @@ def init(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )
-def run(context: typer.Context) -> None:
+def run(context: typer.Context, trust: Trust = False) -> None:
     """Do a run, or many with -m; takes Hydra overrides: secateur run +study=quickstart schedule.target=0.4"""
     from secateur.app.commands import main as run_main
 
+    _switch(trust)
     raise typer.Exit(run_main(context.args))
 
 
@@ -67,19 +76,29 @@ def search(
     context: typer.Context,
     trials: Annotated[int, typer.Option(help="How many in all, those included that are done already.")],
     workers: Annotated[int, typer.Option(help="How many at once.")] = 1,
+    trust: Trust = False,
 ) -> None:
     """Look for the nets that are both accurate and fast; takes Hydra overrides, and search.…: docs/search.md."""
     from secateur.app.searching import main as search_main
 
+    _switch(trust)
     raise typer.Exit(search_main(context.args, trials, workers))
 
 
 @app.command(context_settings={"allow_extra_args": True})
-def sensitivity(context: typer.Context) -> None:
+def sensitivity(context: typer.Context, trust: Trust = False) -> None:
     """Measure what each group of channels costs alone; takes Hydra overrides too."""
     from secateur.app.commands import sensitivity as measure
 
+    _switch(trust)
     raise typer.Exit(measure(context.args))
+
+
+def _switch(trust: bool) -> None:
+    from secateur import switches
+
+    if trust:
+        switches.trust()
 
 
 @app.command()
@@ -110,8 +129,8 @@ def compare(
     from secateur import comparisons, offers
     from secateur.reporting import comparison as pages
 
-    if output not in ("table", *pages.FORMATS):
-        raise SpecError(f"--format must be table, {', '.join(pages.FORMATS)}, got {output!r}")
+    if output not in (formats := ("table", *pages.FORMATS)):
+        raise SpecError(f"--format must be {', '.join(formats)}, got {output!r}{nearest(output, formats)}")
     terms = offers.parse(budget) if budget is not None else None
     if where and not from_mlflow:
         raise SpecError("--filter is for the runs that MLflow has: add --mlflow; of folders, name those that are meant")
@@ -453,3 +472,7 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 180)  # a file has no edge
+
+
+for each in (*app.registered_commands, *store_app.registered_commands):
+    each.epilog = ALSO

@@ -41,7 +41,8 @@ class Bundle:
         """Raises ExportError where it holds no model of that name."""
         models = self.manifest.by_name
         if name not in models:
-            raise ExportError(f"the bundle has no model {name!r}; there are {', '.join(models)}")
+            known = f"{', '.join(models)}{plugins.nearest(name, models)}"
+            raise ExportError(f"the bundle has no model {name!r}; there are {known}")
         return models[name]
 
     def model(self, name: str) -> Path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from secateur import processor
 from secateur.errors import ExportError
+from secateur.plugins import nearest
 from secateur.quantizers import _forms, _graph, _ranges
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ class Int8Static:
         if not 50 < self.percentile <= 100:
             raise ValueError(f"percentile must be in (50, 100], got {self.percentile}")
         if self.calibrator not in get_args(_ranges.Calibrator):
-            known = ", ".join(get_args(_ranges.Calibrator))
-            raise ValueError(f"calibrator must be one of {known}, got {self.calibrator!r}")
+            known = get_args(_ranges.Calibrator)
+            near = nearest(str(self.calibrator), known)
+            raise ValueError(f"calibrator must be one of {', '.join(known)}, got {self.calibrator!r}{near}")
         if self.activations not in ("auto", "uint8", "int8"):
             raise ValueError(f"activations must be auto, uint8 or int8, got {self.activations!r}")
         machine, flags = processor.here()

@@ -19,6 +19,9 @@ from secateur.errors import TrackingError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+"""Environment in which MLflow calls nobody."""
+
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 """With MLflow's own, a server that is gone holds each request up for minutes: about 1 s with these where nothing
 listens, 1 min where nothing answers."""
@@ -69,7 +72,7 @@ def connect(uri: str) -> MlflowClient:
 
 def library() -> ModuleType:
     """The library, silenced before it is imported: no calls home, no chatter about migrations."""
-    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
+    os.environ.update(SILENT)
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     import mlflow

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from secateur.adapters.tracking.connection import connect, prepare, takes_a_server, told_in_one_line
+from secateur.adapters.tracking.connection import SILENT, connect, prepare, takes_a_server, told_in_one_line
 from secateur.adapters.tracking.parents import PARENT, PLACE
 from secateur.adapters.tracking.views import NAME, show_side_by_side
 from secateur.interrupts import served_by
@@ -35,7 +35,7 @@ def serve(uri: str, port: int) -> int:
         prepare(uri)
     options = {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
     command = [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
-    return served_by(command, PAGES_ONLY | os.environ)
+    return served_by(command, PAGES_ONLY | os.environ | SILENT)
 
 
 def first_page(uri: str, port: int) -> str:

@@ -16,6 +16,7 @@ from secateur.adapters.tracking.metrics import candidate_metrics, data_set, plai
 from secateur.adapters.tracking.replaying import replay
 from secateur.adapters.tracking.run import run_of
 from secateur.errors import TrackingError
+from secateur.plugins import nearest
 from secateur.store import digest
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _candidate(report: Mapping[str, Any], name: str | None, run_dir: Path) -> Ma
     if name is None:
         raise TrackingError(f"the run in {run_dir} selected nothing: {report['why']}")
     if name not in found:
-        raise TrackingError(f"the run in {run_dir} has no candidate {name!r}; there are {', '.join(found)}")
+        known = f"{', '.join(found)}{nearest(name, found)}"
+        raise TrackingError(f"the run in {run_dir} has no candidate {name!r}; there are {known}")
     if fault := found[name].get("fault"):
         raise TrackingError(f"{name} of {run_dir} is of no use: {fault}")
     return found[name]

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from secateur.adapters.yolo.door import Yolo
 
 
-def open_yolo(device: str, workers: int, folder: Path) -> Yolo:
-    """The door; Ultralytics keeps its settings, downloads and weights under `folder`, and nowhere else."""
-    switch_off(folder)
+def open_yolo(device: str, workers: int, folder: Path, trust: bool = False) -> Yolo:
+    """The door; Ultralytics keeps its settings, downloads and weights under `folder`, and nowhere else. With `trust`
+    all checkpoints are opened, those too that could run code."""
+    switch_off(folder, trust)
     from secateur.adapters.yolo.door import Yolo
 
     return Yolo(device, workers, folder)

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import copy
 import io
+import re
+import warnings
 from pathlib import Path
 
 import torch
 from ultralytics.nn.tasks import BaseModel, load_checkpoint
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
+from secateur.adapters.yolo.strangers import refusal
 from secateur.errors import StageError
 
 TASKS = ("segment", "detect")
 
+SHOUT = re.compile(r"^ERROR \W+ \S+ (is not a loadable checkpoint — |is )?")
+
 
 def load(weights: Path) -> BaseModel:
-    """The net of a checkpoint, FP32, in eval mode; raises StageError where there is none in the file."""
+    """The net of a checkpoint, FP32, in eval mode; raises StageError where there is none in the file, or where the file
+    could run code and nobody trusts it."""
     try:
-        net, _ = load_checkpoint(str(weights))
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's, of what it refuses anyway
+            net, _ = load_checkpoint(str(weights))
     except Exception as error:  # an unpickler raises whatever it stumbles over
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise StageError(f"{weights} is no Ultralytics checkpoint: {reason}") from error
+        raise StageError(refusal(weights, error) or f"{weights} is no Ultralytics checkpoint: {_why(error)}") from error
     if net.task not in TASKS:
         raise StageError(f"{weights} is a net for {net.task!r}; secateur takes {' and '.join(TASKS)}")
     return net
+
+
+def _why(error: Exception) -> str:
+    """The first sentence, without what Ultralytics shouts before it and adds in brackets."""
+    first, *_ = str(error).strip().splitlines() or [type(error).__name__]
+    return re.split(r"\. | \(", SHOUT.sub("", first))[0].rstrip(".")
 
 
 def save(net: BaseModel, out: Path, imgsz: int | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.data.utils import check_det_dataset
-from ultralytics.utils import YAML
+from ultralytics.utils import ROOT, YAML
 
 from secateur.adapters.yolo import checkpoint, devices, gradients, parallel, precision, scoring, training
 from secateur.adapters.yolo.activations import swap
@@ -24,6 +24,7 @@ from secateur.adapters.yolo.flow import flow
 from secateur.adapters.yolo.unroll import unroll
 from secateur.errors import ExportError, SpecError, StageError
 from secateur.matches import Evaluation
+from secateur.plugins import nearest
 from secateur.ports import Lesson, Progress, Session, Watch
 from secateur.results import Epoch
 from secateur.specs import Activation, Distillation, Training
@@ -50,8 +51,14 @@ class Yolo:
 
     def dataset(self, name: str) -> Path:
         """The data yaml of a data set that Ultralytics publishes, downloaded where it is missing."""
+        published = {path.name: path for path in (ROOT / "cfg" / "datasets").glob("*.yaml")}
+        if name not in published:  # nobody else's, as such a yaml may hold the program that downloads its pictures
+            raise SpecError(
+                f"dataset.yaml: Ultralytics publishes no data set {name!r}{nearest(name, published)}; pictures of your "
+                "own are taken with dataset=yolo_folder dataset.root=…"
+            )
         try:
-            data = check_det_dataset(name)
+            data = check_det_dataset(published[name])
         except Exception as error:  # whatever the network did, the remedy is the same
             raise StageError(
                 f"dataset {name!r} cannot be downloaded here ({type(error).__name__}); offline there are "

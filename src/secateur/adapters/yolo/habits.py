@@ -1,5 +1,6 @@
-"""What Ultralytics does unasked, switched off: installing, reporting, logging to MLflow, writing beside the data,
-leaving a core idle, refusing bf16 to CPUs, and leaving pictures out of a score where the machine is slow.
+"""What Ultralytics does unasked, switched off: installing, reporting, logging to MLflow, running what a checkpoint
+says, writing beside the data, leaving a core idle, refusing bf16 to CPUs, and leaving pictures out of a score where the
+machine is slow.
 """
 
 from __future__ import annotations
@@ -17,20 +18,37 @@ from typing import Any
 LABELS = "SECATEUR_LABEL_CACHES"
 """Where processes that train together find the label caches of the one that started them."""
 
+SAFE_LOAD = "ULTRALYTICS_SAFE_LOAD"
+
 INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 
 
-def switch_off(folder: Path) -> None:
-    """Must run before ultralytics is first imported, which reads the environment then."""
+def switch_off(folder: Path, trust: bool = False) -> None:
+    """Must run before ultralytics is first imported, which reads the environment then. `trust`: checkpoints may be
+    programs."""
     os.environ["YOLO_VERBOSE"] = "false"
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS"] = "true"
-    os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"  # a stranger's checkpoint must not run code
+    os.environ[SAFE_LOAD] = "false" if trust else "true"
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it exports and scores with ONNX Runtime, which calls home
     os.environ["YOLO_CONFIG_DIR"] = str(folder.absolute())
     folder.mkdir(parents=True, exist_ok=True)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     _settle(folder.absolute())
+    _be_careful(not trust)
+
+
+def trusts() -> bool:
+    """What `switch_off` said, in this process or in the one that started it."""
+    return os.environ.get(SAFE_LOAD) == "false"
+
+
+def _be_careful(careful: bool) -> None:
+    """Checkpoints are built of known layers only, where else they could run whatever they like; and no activation of an
+    architecture's yaml is evaluated."""
+    import ultralytics.nn.tasks
+
+    ultralytics.nn.tasks.SAFE_LOAD = careful  # also where ultralytics had been imported before
 
 
 @cache

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from secateur.adapters.yolo.habits import switch_off
+from secateur.adapters.yolo.habits import switch_off, trusts
 from secateur.ports import Watch
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def main(folder: Path, device: str) -> None:
     tell = _teller()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        switch_off(Path(os.environ["YOLO_CONFIG_DIR"]))  # that of the door
+        switch_off(Path(os.environ["YOLO_CONFIG_DIR"]), trusts())  # those of the door
         _work(folder, device, tell)
     except Exception as error:
         tell("failed", {"kind": type(error).__name__, "line": (str(error).splitlines() or [""])[0]})
