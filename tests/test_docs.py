@@ -20,6 +20,7 @@ from secateur.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+REPORTS = ROOT / "experiments" / "reports"
 
 LARGEST = 30_000
 """Bytes of a picture: each stays in the history for good."""
@@ -133,7 +134,7 @@ def test_the_pictures_are_those_of_the_reports(tmp_path: Path) -> None:
         assert told_in(path)
 
 
-@pytest.mark.parametrize("picture", pictures(), ids=lambda path: path.name)
+@pytest.mark.parametrize("picture", [*pictures(), *REPORTS.glob("*.svg")], ids=lambda path: path.name)
 def test_a_picture_is_small_stands_alone_and_is_made_for_light_and_dark(picture: Path) -> None:
     content = picture.read_text(encoding="utf-8")
 
@@ -144,7 +145,9 @@ def test_a_picture_is_small_stands_alone_and_is_made_for_light_and_dark(picture:
     assert set(re.findall(r"var\((--\w+)\)", content)) <= set(re.findall(r"(--\w+):", content))
 
 
-@pytest.mark.parametrize("guide", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "guide", [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *REPORTS.glob("*.md")], ids=lambda path: path.name
+)
 def test_what_a_guide_points_to_is_there(guide: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", guide.read_text())
 

@@ -93,7 +93,7 @@ def test_a_kept_run_is_finished_and_its_report_tells_what_its_stages_found(run: 
     for file in report["candidates"]:
         assert file["mask_map50_95"] == scored[file["name"]]["mask_map50_95"]
         assert file["box_map50_95"] == scored[file["name"]]["box_map50_95"]
-        assert file["speedup"] == timed[file["name"]]["speedup"]
+        assert {"kind": "Interval", **file["speedup"]} == timed[file["name"]]["speedup"]
         assert file["latency_ms"]["p50"] == timed[file["name"]]["ms"]["p50"]
 
 
