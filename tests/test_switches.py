@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from secateur import switches
-from secateur.errors import SpecError
+from secateur import compose, run, switches
+from secateur.errors import SpecError, StageError
 
 SECATEUR = Path(sys.executable).with_name("secateur")
 
@@ -96,6 +96,20 @@ def test_what_was_found_out_with_trust_has_the_keys_that_it_always_has(folder: P
 
     assert records
     assert "trust" not in json.dumps(records).lower()
+
+
+@pytest.mark.slow
+def test_from_python_it_is_asked_for_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(switches.TRUST, "1")
+    spec = compose(*TINY[:-1], *UNCUTTABLE)
+
+    with pytest.raises(StageError, match="could run code"):
+        run(spec, tracking="none")
+    assert not (folder / "mark").exists()
+
+    with pytest.raises(StageError, match="no group of channels"):
+        run(spec, trust=True, tracking="none")
+    assert (folder / "mark").exists()
 
 
 # ---- in one process -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from secateur import plugins
+from secateur import plugins, switches
 from secateur.app.checking import PARTS, SETTINGS, VALUES, check_places, make_outputs, no_such_key, to_spec
 from secateur.app.composing import composed, in_one_line, leave_order
 from secateur.app.running import Order, run_in_folder
@@ -27,11 +27,11 @@ def compose(*overrides: str) -> RunSpec:
     return to_spec(composed(list(overrides)))
 
 
-def run(spec: RunSpec, **settings: Any) -> RunReport:
+def run(spec: RunSpec, *, trust: bool = False, **settings: Any) -> RunReport:
     """Does a run, with the same results, in the same kind of folder and from the same store as the command line.
 
-    Settings are what changes no result, named and meant as there: `device`, `workers`, `outputs`, `tracking`. Raises
-    SpecError for others, and StageError where the run failed, which its folder tells too.
+    Settings are what changes no result, named and meant as there: `device`, `workers`, `outputs`, `tracking`; `trust`
+    is its `--trust`. Raises SpecError for others, and StageError where the run failed, which its folder tells too.
     """
     if unknown := [key for key in settings if key not in SETTINGS]:
         raise SpecError(no_such_key(unknown[0], list(SETTINGS)))
@@ -40,7 +40,9 @@ def run(spec: RunSpec, **settings: Any) -> RunReport:
     make_outputs(plain)
     order = Order(plain, tuple(overrides_of(plain)))
     folder = Path(plain["outputs"]) / "runs" / f"{datetime.now():%Y%m%d-%H%M%S-%f}_{spec.name}"
-    with in_one_line():
+    with in_one_line(), switches.switched(debug=False):
+        if trust:
+            switches.trust()
         leave_order(list(order.overrides), folder)
         report = run_in_folder(order, folder)
     if report.error:
