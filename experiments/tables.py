@@ -34,7 +34,8 @@ def said(command: str, draw: bool) -> str:
         del words[place : place + 2]
     asked = [sys.executable, "-c", code, *words[1:]]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
-    if done.returncode not in (0, 2):  # 2: nothing fits the budget, which is an answer
+    nothing_fits = done.returncode == 2 and "--budget" in words and done.stdout  # which is an answer
+    if done.returncode and not nothing_fits:
         raise SystemExit(f"{command}: {done.stderr}")
     return done.stdout.replace(f"{ROOT.as_posix()}/", "")
 

@@ -87,6 +87,15 @@ def test_a_failed_run_tells_the_rungs_that_it_had_reached(folder: Path) -> None:
     assert told.rungs == (reached,)
 
 
+def test_a_failed_run_tells_the_data_that_it_was_about(folder: Path) -> None:
+    journal, outputs = Journal(folder), {"kind": "Outputs@3", "data": "ef" * 32, "train_images": 3}
+
+    journal.stage_finished(StageRecord("prepare", 3, {}, "ab", "data", None, False, 1.0, 1.0, "now", {}, outputs))
+    journal.rung_finished(finished().rungs[0])
+
+    assert journal.with_rungs(replace(failed(), dataset=None)).dataset == {"data": "ef" * 32, "train_images": 3}
+
+
 def test_the_candidates_files_come_into_the_runs_folder(folder: Path, report: RunReport) -> None:
     kept = Journal(folder).with_models(report)
 

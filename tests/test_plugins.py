@@ -213,7 +213,10 @@ def test_a_changed_file_of_ones_own_is_another_part_to_the_store(own: Callable[.
     assert kind_of(plugins.load("importance", "own_kind")) != first
 
 
-def test_a_version_that_a_file_of_ones_own_says_counts(own: Callable[..., Path]) -> None:
+def test_a_version_that_a_file_of_ones_own_says_counts_beside_its_digest(own: Callable[..., Path]) -> None:
     own("importance", "own_known", OWN + "\n\nVERSION = 3\n")
 
-    assert kind_of(plugins.load("importance", "own_known")) == "OwnKnown@3"
+    first = kind_of(plugins.load("importance", "own_known"))
+
+    assert first.startswith("OwnKnown@3-")
+    assert kind_of(plugins.load("importance", "own_known")) == first  # loaded twice, said once

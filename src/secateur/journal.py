@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,6 +23,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rungs: list[Rung] = []
+        self.dataset: dict[str, Any] | None = None
 
     def start_anew(self) -> None:
         """What an earlier attempt told in this folder is gone; what it had made is in the store."""
@@ -32,6 +34,8 @@ class Journal:
         """Nothing is known yet."""
 
     def stage_finished(self, record: StageRecord) -> None:
+        if record.stage == "prepare":
+            self.dataset = {key: value for key, value in record.outputs.items() if key != "kind"}
         with (self.folder / "records.jsonl").open("ab") as file:
             file.write(msgspec.json.encode(record) + b"\n")
             file.flush()
@@ -55,7 +59,10 @@ class Journal:
         if not self.rungs:
             return report
         unpruned, *rungs = self.rungs
-        return replace(report, baseline_footprint=unpruned.footprint, baseline=unpruned.tuned, rungs=tuple(rungs))
+        return replace(
+            report, dataset=self.dataset, baseline_footprint=unpruned.footprint, baseline=unpruned.tuned,
+            rungs=tuple(rungs),
+        )  # fmt: skip
 
     def with_models(self, report: RunReport) -> RunReport:
         """The same report, its checkpoints, files and sample pictures now in the run's own folder."""

@@ -49,9 +49,15 @@ def load(kind: str, name: str) -> type[Any]:
     if part is None:
         raise SpecError(f"{module.__file__} holds no class {class_name(name)}, which its name asks for")
     if module.__file__ and Path(module.__file__).is_relative_to(OWN.absolute()):
-        # nobody raises the VERSION of a file of his own each time that he changes it
-        vars(module).setdefault("VERSION", hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:12])
+        _keep_apart(module, Path(module.__file__))
     return part
+
+
+def _keep_apart(module: ModuleType, file: Path) -> None:
+    """Has the file's digest in its VERSION, as nobody raises that of a file of his own each time that he changes it."""
+    digest, said = hashlib.sha256(file.read_bytes()).hexdigest()[:12], str(vars(module).get("VERSION", ""))
+    if not said.endswith(digest):
+        vars(module)["VERSION"] = f"{said}-{digest}" if said else digest
 
 
 def name_of(part: object) -> str:

@@ -23,6 +23,9 @@ HYDRAS = {
     "launcher": {"launcher": {"_target_": "logging.FileHandler"}},
     "sweeper": {"sweeper": {"_target_": "logging.FileHandler"}},
     "job.env_set": {"job": {"env_set": {"SECATEUR_TRUST": "1"}}},
+    "job.chdir": {"job": {"chdir": True}},
+    "job.name": {"job": {"name": "a\n#SBATCH --wrap=true"}},
+    "mode": {"mode": "MULTIRUN"},
 }
 
 
@@ -61,6 +64,16 @@ def test_a_study_that_sets_what_hydra_builds_is_refused_and_runs_nothing(
         "line"
     )
     assert [path.name for path in folder.iterdir()] == ["theirs"]
+
+
+@pytest.mark.parametrize("key", ["+hydra.job.env_set.SECATEUR_TRUST", "hydra/launcher", "++hydra.mode", "_target_"])
+def test_what_a_study_sweeps_is_nothing_of_hydras_own(key: str, folder: Path) -> None:
+    where, *_ = study(folder, yaml.safe_dump({"hydra": {"sweeper": {"params": {key: "1,2"}}}}))
+
+    with pytest.raises(SpecError, match="a config file sweeps .*, which is Hydra's own"):
+        commands.main(["-m", where, "+study=found", "seed=1,2"])
+    with pytest.raises(SpecError, match="a config file sweeps .*, which is Hydra's own"):
+        commands.main([where, "+study=found"])
 
 
 def test_a_study_that_is_swept_is_looked_into_too(folder: Path) -> None:

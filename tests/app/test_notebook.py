@@ -23,6 +23,7 @@ RUNS = {
     "data that must be named": ["+study=finetuned", "dataset.root=my data", "model.weights=best.pt"],
     "a list": ["+study=lab4/ours", "scope.keep=[model.0.*,model.56.cv3.*]"],
     "training in parts": ["sparsity=group_norm", "quantization=int8_qat"],
+    "data that is published": ["dataset=coco8_seg"],
     "nothing pruned": ["schedule=none", "healing=none", "runtime=openvino", "quantization=fp32"],
 }
 TINY = [
@@ -56,6 +57,8 @@ def test_a_part_that_was_changed_is_told_by_its_fields_alone() -> None:
 def test_what_is_no_setting_or_no_run_is_refused_in_one_line() -> None:
     with pytest.raises(SecateurError, match="unknown key 'devise'; there are .*; did you mean 'device'"):
         run(compose(), devise="cpu")
+    with pytest.raises(SecateurError, match="unknown key 'slots'"):
+        run(compose(), slots=[0, 1])
     with pytest.raises(SecateurError, match="no schedule named 'lineer'"):
         compose("schedule=lineer")
     with pytest.raises(ValueError, match="imgsz must be a multiple of 32, got 65"):

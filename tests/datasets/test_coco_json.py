@@ -107,6 +107,12 @@ def test_what_lies_outside_the_picture_is_cut_off(folder: Path) -> None:
     assert line == "0 0.000000 0.200000 1.000000 0.200000 1.000000 1.000000"
 
 
+def test_of_a_box_that_reaches_over_the_border_what_lies_within_counts(folder: Path) -> None:
+    (line,) = label(folder, instance(segmentation=[], bbox=[90, -10, 30, 35]))
+
+    assert line == "0 0.950000 0.250000 0.100000 0.500000"  # 90 to 100 of 100, 0 to 25 of 50
+
+
 def test_the_digest_is_of_what_is_shown_and_not_of_how_the_file_is_written(folder: Path) -> None:
     first = asked(folder, instance()).digest(NOWHERE)
 
@@ -160,6 +166,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"images": [{"id": 7, "file_name": "a.jpg"}]}, "not in COCO's format: KeyError at 'width'"),
     ({"images": [{"id": 7, "file_name": "gone.jpg", "width": 1, "height": 1}]}, "lists gone.jpg, which is not in"),
     ({"images": []}, "must list pictures"),
+    (
+        {"images": [{"id": 7, "file_name": n, "width": 9, "height": 9} for n in ("b.jpg", "street/a.jpg")]},
+        "an id of its own",
+    ),
+    ({"images": [{"id": 7, "file_name": "/a.jpg", "width": 9, "height": 9}]}, "not in COCO's format: ValueError"),
+    (
+        {"annotations": [instance()], "images": [{"id": 7, "file_name": "b.jpg", "width": 0, "height": 9}]},
+        "ZeroDivisionError",
+    ),
+    ({"annotations": [instance(segmentation=SQUARE)]}, "not in COCO's format: TypeError"),
+    ({"annotations": ["a cat"]}, "not in COCO's format: AttributeError"),
 ]
 
 

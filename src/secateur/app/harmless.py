@@ -17,8 +17,18 @@ from omegaconf import DictConfig, OmegaConf
 from secateur.errors import SpecError
 from secateur.plugins import nearest
 
-RUN_CODE = ("callbacks", "hydra_logging", "job_logging", "launcher", "sweeper", "job.env_set")
-"""Those of Hydra's own settings by which it does what they say."""
+RUN_CODE = (
+    "callbacks",
+    "hydra_logging",
+    "job_logging",
+    "launcher",
+    "mode",
+    "sweeper",
+    "job.chdir",
+    "job.env_set",
+    "job.name",
+)
+"""Those of Hydra's own settings by which it does what they say, or elsewhere than where it was started."""
 
 FOREIGN = ("config_path", "config_name", "experimental_rerun")
 """Flags by which it would not be secateur's config, or a pickle, that is run."""
@@ -40,6 +50,12 @@ def check(composed: DictConfig, allowed: DictConfig) -> None:
                 f"a config file sets hydra.{key}, which can run code: take it out there, and say what is meant on the "
                 "command line"
             )
+    swept = OmegaConf.select(composed, "sweeper.params") or {}
+    for key in swept:
+        if str(key).lstrip("+~").startswith(("hydra", "_")) and key not in (
+            OmegaConf.select(allowed, "sweeper.params") or {}
+        ):
+            raise SpecError(f"a config file sweeps {key}, which is Hydra's own: say it on the command line")
 
 
 def _said(hydras: DictConfig, key: str) -> Any:

@@ -67,7 +67,7 @@ def do(
 ) -> None:
     """What was ordered in the folder, by a process of that module; whatever becomes of it, the folder tells."""
     before, started = sweeps.report_in(folder), time.perf_counter()
-    code = done_by([sys.executable, "-m", module, str(folder)], output, place, asked_to_end)
+    code = done_by([sys.executable, "-P", "-m", module, str(folder)], output, place, asked_to_end)
     if code not in (0, EXIT_CODE) and sweeps.report_in(folder) in (None, before):  # it could not tell itself
         report_failure(order_in(folder), folder, _cause(code), started)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 
 from secateur import plugins, switches
 from secateur.app.checking import PARTS, SETTINGS, VALUES, check_places, make_outputs, no_such_key, to_spec
-from secateur.app.composing import composed, in_one_line, leave_order
+from secateur.app.composing import composed, in_one_line, leave_order, own, shipped
 from secateur.app.running import Order, run_in_folder
 from secateur.errors import SpecError, StageError
 from secateur.results import RunReport
@@ -33,8 +34,9 @@ def run(spec: RunSpec, *, trust: bool = False, **settings: Any) -> RunReport:
     Settings are what changes no result, named and meant as there: `device`, `workers`, `outputs`, `tracking`; `trust`
     is its `--trust`. Raises SpecError for others, and StageError where the run failed, which its folder tells too.
     """
-    if unknown := [key for key in settings if key not in SETTINGS]:
-        raise SpecError(no_such_key(unknown[0], list(SETTINGS)))
+    known = [key for key in SETTINGS if key != "slots"]  # which are for the jobs of a sweep
+    if unknown := [key for key in settings if key not in known]:
+        raise SpecError(no_such_key(unknown[0], known))
     plain = as_plain(spec, settings)
     check_places(spec)
     make_outputs(plain)
@@ -71,9 +73,18 @@ def overrides_of(plain: dict[str, Any]) -> list[str]:
     """The fewest that compose to the same run: its parts, then what differs from their yaml."""
     kinds, default = (*PARTS, "tracking"), composed([])
     names = {kind: plain[kind]["name"] for kind in kinds}
-    chosen = [f"{kind}={name}" for kind, name in names.items() if name != default[kind]["name"]]
+    chosen = [f"{kind}={_choice(kind, name)}" for kind, name in names.items() if name != default[kind]["name"]]
     base = composed(chosen, open_ended=True)
     return [*chosen, *_differences("", plain, base | _values_of(to_spec(base)))]
+
+
+def _choice(kind: str, name: str) -> str:
+    """The yaml that takes a part: of its name, or the first that says it."""
+    places = [folder / kind for folder in (shipped("conf"), own()) if folder]
+    if any((place / f"{name}.yaml").is_file() for place in places):
+        return name
+    files = [file for place in places for file in sorted(place.glob("*.yaml"))]
+    return next(file.stem for file in files if re.search(rf"^name: {re.escape(name)}$", file.read_text(), re.MULTILINE))
 
 
 def _differences(prefix: str, plain: dict[str, Any], base: dict[str, Any]) -> Iterator[str]:

@@ -114,7 +114,7 @@ def _say_what(search: Search, folder: Path, trials: int) -> None:
 
 def _commands(folder: Path, trials: int, workers: int) -> list[list[str]]:
     how = "alone" if workers == 1 else "beside"
-    return [[sys.executable, "-m", worker.__name__, str(folder), str(trials), how]] * workers
+    return [[sys.executable, "-P", "-m", worker.__name__, str(folder), str(trials), how]] * workers
 
 
 def _tell(folder: Path, tally: dict[str, int], combinations: int) -> None:

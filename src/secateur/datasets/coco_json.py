@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ class CocoJson:
 
     def _splits(self) -> dict[str, _Split]:
         said = {key: _parse(Path(getattr(self, key)).expanduser()) for key in SPLITS}
-        outlined = all(_polygons(each) for split in said.values() for each in _instances(split))
+        outlined = True
+        for key in SPLITS:
+            with _in_cocos_format(getattr(self, key)):
+                outlined = outlined and all(map(_polygons, _instances(said[key])))
         found = {key: _split(said[key], *self._places(key), outlined) for key in SPLITS}
         if found["train"].names != found["val"].names:
             raise SpecError(f"dataset: {self.train} and {self.val} have other categories")
@@ -110,29 +114,41 @@ def _polygons(annotation: Mapping[str, Any]) -> list[Points]:
     return [part for part in parts if len(part) >= 6]
 
 
-def _split(said: Mapping[str, Any], file: str, folder: Path, outlined: bool) -> _Split:
+@contextmanager
+def _in_cocos_format(file: str) -> Iterator[None]:
+    """Whatever a strange value leads to is told of the file."""
     try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise SpecError(f"dataset: {file} is not in COCO's format: {type(error).__name__} at {error}") from error
+
+
+def _split(said: Mapping[str, Any], file: str, folder: Path, outlined: bool) -> _Split:
+    with _in_cocos_format(file):
         kinds = sorted(said["categories"], key=lambda kind: kind["id"])
         numbers = {kind["id"]: number for number, kind in enumerate(kinds)}
+        names = {number: str(kind["name"]) for number, kind in enumerate(kinds)}
         sizes = {image["id"]: (image["width"], image["height"]) for image in said["images"]}
         lines: dict[Any, list[str]] = defaultdict(list)
         for each in _instances(said):
-            points = _around(_polygons(each)) if outlined else _box(each["bbox"])
-            lines[each["image_id"]].append(_line(numbers[each["category_id"]], points, sizes[each["image_id"]]))
+            size = sizes[each["image_id"]]
+            points = _around(_polygons(each)) if outlined else _box(each["bbox"], size)
+            lines[each["image_id"]].append(_line(numbers[each["category_id"]], points, size))
         pictures = {image["id"]: folder / image["file_name"] for image in said["images"]}
-        names = {number: str(kind["name"]) for number, kind in enumerate(kinds)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise SpecError(f"dataset: {file} is not in COCO's format: {type(error).__name__} at {error}") from error
-    flat = {_flat(picture, folder): number for number, picture in sorted(pictures.items(), key=lambda each: each[1])}
+        flat = {
+            _flat(picture, folder): number for number, picture in sorted(pictures.items(), key=lambda each: each[1])
+        }
     if missing := next((picture for picture in pictures.values() if not picture.is_file()), None):
         raise SpecError(f"dataset: {file} lists {missing.relative_to(folder)}, which is not in {folder}")
-    if not pictures or len({Path(name).stem for name in flat}) < len(pictures):
-        raise SpecError(f"dataset: {file} must list pictures, each of a name of its own, without its ending")
+    if not pictures or len({Path(name).stem for name in flat}) < len(said["images"]):
+        raise SpecError(
+            f"dataset: {file} must list pictures, each with an id of its own, and a name of its own without its ending"
+        )
     return _Split(names, {n: pictures[i] for n, i in flat.items()}, {n: lines[i] for n, i in flat.items()})
 
 
 def _flat(picture: Path, folder: Path) -> str:
-    """`a_b.jpg` of `a/b.jpg`, as all pictures of a split come into one folder."""
+    """`a_b.jpg` of `a/b.jpg`, as all pictures of a split come into one folder. Raises ValueError outside of it."""
     return "_".join(picture.relative_to(folder).parts)
 
 
@@ -143,10 +159,14 @@ def _around(parts: Sequence[Points]) -> Points:
     return [*first, *(point for other in others for point in (*start, *other, *other[:2], *start))]
 
 
-def _box(bbox: Sequence[float]) -> Points:
-    """Centre, width and height of x, y, width and height."""
+def _box(bbox: Sequence[float], size: tuple[int, int]) -> Points:
+    """Centre, width and height, of what of x, y, width and height lies within the picture."""
     x, y, width, height = bbox
-    return [x + width / 2, y + height / 2, width, height]
+    (left, right), (top, bottom) = (
+        (min(max(low, 0.0), side), min(max(low + length, 0.0), side))
+        for low, length, side in zip((x, y), (width, height), size, strict=True)
+    )
+    return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
 
 
 def _line(number: int, points: Points, size: tuple[int, int]) -> str:

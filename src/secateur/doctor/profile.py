@@ -33,7 +33,7 @@ def profile(
         "warmup_seconds": warmup_seconds,
         "optimized": str(optimized),
     }
-    command = [sys.executable, "-m", "secateur.doctor.profile", json.dumps(request)]
+    command = [sys.executable, "-P", "-m", "secateur.doctor.profile", json.dumps(request)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode:
         said = child.stderr.strip().rpartition("\n")[2]

@@ -168,7 +168,7 @@ def _process(contender: Contender, warmup_seconds: float, pictures: Sequence[Pat
         "warmup_seconds": warmup_seconds,
         "pictures": [str(picture) for picture in pictures],
     }
-    command = [sys.executable, "-m", "secateur.edge.bench", json.dumps(request)]
+    command = [sys.executable, "-P", "-m", "secateur.edge.bench", json.dumps(request)]
     with (
         TemporaryFile("w+") as errors,
         subprocess.Popen(

@@ -34,7 +34,7 @@ def serve(uri: str, port: int) -> int:
     if not takes_a_server(uri):  # of other databases the server is the only one that opens them
         prepare(uri)
     options = {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
-    command = [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
     return served_by(command, PAGES_ONLY | os.environ | SILENT)
 
 

@@ -104,7 +104,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     with (folder / f"worker-{rank}.log").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", worker.__name__, str(folder), device], env=os.environ | surroundings,
+            [sys.executable, "-P", "-m", worker.__name__, str(folder), device], env=os.environ | surroundings,
             stdin=subprocess.PIPE, stdout=telling, stderr=log, start_new_session=True,
         )  # fmt: skip
 
