@@ -66,12 +66,16 @@ def test_a_command_of_a_guide_says_what_the_guide_shows(command: str, told: str)
     assert told in without_ends(done.stdout)
 
 
+MORE = "seed=0,1 dataset.root=here model.weights=best.pt"
+"""What stands for the … of a sweep."""
+
+
 def told() -> list[str]:
     """Each command that README and guides name in a block, as `secateur …`: what a make target stands for is that."""
     texts = "\n".join(guide.read_text() for guide in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))])
     found = re.findall(r"^    (?:\.venv/bin/)?((?:secateur|make) .+)$", texts, re.MULTILINE)
     found = [line.partition(" && ")[0] for line in found]
-    commands = [shlex.split(line.replace("…", "seed=0,1" if " -m " in line else ""), comments=True) for line in found]
+    commands = [shlex.split(line.replace("…", MORE if " -m " in line else ""), comments=True) for line in found]
     return sorted({shlex.join(_as_secateur(words) if words[0] == "make" else words) for words in commands})
 
 
