@@ -34,6 +34,11 @@ ABSENT = "/ajax-api/2.0/mlflow/users/current"
 LATE = "ResizeObserver loop completed with undelivered notifications."
 """What Chromium says where MLflow's table sizes itself while it is drawn: it is drawn one frame later."""
 
+UNSIZED = re.compile(
+    r"Error: <[\w-]+> attribute [\w-]+: (Expected (number|length), .*NaN|A negative value is not valid)"
+)
+"""What Chromium says where MLflow draws a chart before it knows how large: it is drawn again once it does."""
+
 SHOWN = ("final/mask_map50_95", "final/latency_ms_p50", "final/speedup", "final/size_mb")
 
 
@@ -65,7 +70,7 @@ class Pages:
         return self.open(f"{self.home}/#/experiments/{self.experiment}/runs/{self.runs[number]}/artifacts/{artifact}")
 
     def _hear(self, message: Any) -> None:
-        known = message.location["url"].endswith(ABSENT) or message.text.endswith(LATE)
+        known = message.location["url"].endswith(ABSENT) or message.text.endswith(LATE) or UNSIZED.match(message.text)
         if message.type == "error" and not known:
             self.faults.append(message.text)
 
