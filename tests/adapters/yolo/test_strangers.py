@@ -20,7 +20,8 @@ from secateur.adapters.yolo.door import Yolo
 from secateur.errors import SpecError, StageError
 from tests.conftest import IMGSZ
 
-SHARED = Path(os.environ.get("SECATEUR_SHARED", "../shared")) / "weights" / "yolov8n-seg-coco.pt"
+ROOT = Path(__file__).parents[3]
+SHARED = Path(os.environ.get("SECATEUR_SHARED", ROOT.parent / "shared")) / "weights" / "yolov8n-seg-coco.pt"
 
 
 class Program:
