@@ -54,7 +54,12 @@ def link(layout: Layout, out: Path) -> None:
             (images / picture.name).symlink_to(picture.absolute())
             if (label := label_of(picture)).is_file():
                 (labels / label.name).symlink_to(label.absolute())
-    said = {"train": "images/train", "val": "images/val", "names": layout.names}
+    write_data_yaml(out, layout.names)
+
+
+def write_data_yaml(out: Path, names: dict[int, str]) -> None:
+    """What says where the pictures are, and what the classes are called."""
+    said = {"train": "images/train", "val": "images/val", "names": names}
     (out / "data.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
 
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from secateur.datasets._yolo import SPLITS
+from secateur.datasets._yolo import SPLITS, write_data_yaml
 from secateur.errors import SpecError
 from secateur.ports import Downloads
 
@@ -67,8 +65,7 @@ class CocoJson:
             for name, picture in split.pictures.items():
                 (images / name).symlink_to(picture.absolute())
                 (labels / name).with_suffix(".txt").write_text("".join(f"{line}\n" for line in split.lines[name]))
-        said = {"train": "images/train", "val": "images/val", "names": splits["val"].names}
-        (out / "data.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
+        write_data_yaml(out, splits["val"].names)
 
     def _splits(self) -> dict[str, _Split]:
         said = {key: _parse(Path(getattr(self, key)).expanduser()) for key in SPLITS}

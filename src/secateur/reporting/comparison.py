@@ -70,7 +70,11 @@ def markdown_line(cells: Sequence[str]) -> str:
 
 def as_csv(found: Comparison) -> str:
     """A line a file; names and units as in MLflow where it has them."""
-    rows = [plain for group in found.groups for plain in _plain(group)]
+    return csv_of([plain for group in found.groups for plain in _plain(group)])
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """With the keys of the first as heads; nothing where there is none."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -13,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secateur.ladders import Ladders, Step
-from secateur.reporting.comparison import markdown_line
+from secateur.reporting.comparison import csv_of, markdown_line
 from secateur.reporting.table import billions, millions, score
 
 HEADS = ("run", "asked", "rung", "gone", "params", "MACs", "box", "mask")
@@ -48,12 +46,7 @@ def markdown(found: Sequence[Ladders]) -> str:
 
 def as_csv(found: Sequence[Ladders]) -> str:
     """A line a net."""
-    rows = [{"setting": group.setting} | asdict(step) for group in found for step in group.steps]
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_of([{"setting": group.setting} | asdict(step) for group in found for step in group.steps])
 
 
 def as_json(found: Sequence[Ladders]) -> str:
