@@ -182,13 +182,13 @@ def swept(detect_checkpoint: Path) -> list[str]:
 def works_on(command: Command, job: int) -> psutil.Process | None:
     """The process that does this job of the sweep."""
     below = psutil.Process(command.process.pid).children(recursive=True)
-    return next(
-        (process for process in below if _words(process)[2:3] == ["secateur.app.job"] and _job(process) == job), None
-    )
+    return next((process for process in below if _job(process) == job), None)
 
 
-def _job(process: psutil.Process) -> int:
-    return int(Path(_words(process)[3]).name)
+def _job(process: psutil.Process) -> int | None:
+    """The number of the job that this process does, the last word of `… -m secateur.app.job <its folder>`."""
+    words = _words(process)
+    return int(Path(words[-1]).name) if "secateur.app.job" in words else None
 
 
 def jobs(outputs: Path) -> list[Path]:
