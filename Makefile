@@ -43,11 +43,12 @@ reports: $(VENV)/.ready ## fill in the tables of experiments/reports/ anew
 test: $(VENV)/.ready ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.ready ## formatting, lint, types, who may import whom
+check: $(VENV)/.ready ## formatting, lint, types, who may import whom, known vulnerabilities
 	@$(BIN)/ruff format --check $(ARGS) .
 	@$(BIN)/ruff check $(ARGS) .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python .ci/audit.py
 
 clean: ## remove .venv, caches and builds; outputs/ stays
 	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
