@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from secateur.comparisons import Run
 from secateur.errors import SpecError
 from secateur.ladders import Step, ladders
-from secateur.reporting.ladders import FORMATS
+from secateur.reporting.ladders import FORMATS, tables
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
 from tests.example_report import accuracy, detector, failed, finished
@@ -81,6 +83,17 @@ def test_markdown_tells_what_was_not_trained_once_and_what_was_refused() -> None
 
     assert "| a\\|b |  | 1 | 25→25.1 % macs | 2.56 M | 4.77 G | 0.400 | 0.340 |" in told
     assert "0.050 → 0.250 (refused) |" in told
+
+
+@pytest.mark.parametrize(("limit", "lines", "ends"), [(3, 3, "1 more: --limit 0"), (4, 4, ""), (0, 4, "")])
+def test_the_terminal_tells_so_many_lines_and_how_many_more_there_are(limit: int, lines: int, ends: str) -> None:
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(tables(ladders([run(finished())]), limit))
+    told = console.export_text()
+
+    assert sum(line.startswith(("unpruned", finished().id)) for line in told.splitlines()) == lines
+    assert ends in told
+    assert ("--limit" in told) is bool(ends)
 
 
 def test_a_detector_has_no_masks() -> None:

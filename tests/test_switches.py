@@ -90,12 +90,14 @@ def test_trust_and_debug_reach_every_process(name: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_found_out_with_trust_has_the_keys_that_it_always_has(folder: Path) -> None:
+def test_what_was_found_out_with_trust_has_the_keys_that_it_always_has_and_says_how_to_repeat_it(folder: Path) -> None:
     said(folder, "run", "--trust")
     records = [json.loads(line) for path in folder.glob("outputs/runs/*/records.jsonl") for line in path.open()]
 
     assert records
     assert "trust" not in json.dumps(records).lower()
+    (report,) = folder.glob("outputs/runs/*/report.json")
+    assert json.loads(report.read_text())["run"]["command"].startswith("secateur run --trust ")
 
 
 @pytest.mark.slow

@@ -206,7 +206,8 @@ def _endings(runs: Sequence[Run]) -> Iterator[tuple[str, tuple[str, str]]]:
 
 def asked_of(runs: Sequence[Run]) -> list[str]:
     """Of each run's overrides, those that not all have."""
-    overrides = [shlex.split(run.report["run"]["command"])[2:] for run in runs]
+    words = [shlex.split(run.report["run"]["command"])[2:] for run in runs]
+    overrides = [[word for word in each if not word.startswith("--")] for each in words]
     common = shared_by_all(overrides)
     return [" ".join(override for override in each if override not in common) for each in overrides]
 

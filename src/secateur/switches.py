@@ -41,6 +41,11 @@ def is_on(switch: str) -> bool:
     return os.environ.get(switch) == "1"
 
 
+def words() -> list[str]:
+    """What a command line has to say so that the command finds the same checkpoints open."""
+    return ["--trust"] if is_on(TRUST) else []
+
+
 def handed_on() -> dict[str, str]:
     """What a process needs that does not inherit this one's environment."""
     return {name: "1" for name in (TRUST, DEBUG) if is_on(name)}

@@ -38,14 +38,16 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
 
 
 def test_runs_are_told_apart_by_what_not_all_were_asked(tmp_path: Path) -> None:
-    for rate in ("0.2", "0.4"):
-        write(replace(finished(), command=f"secateur run +study=quickstart schedule.target={rate}"), tmp_path / rate)
+    for rate, how in (("0.2", ""), ("0.4", "--trust ")):
+        command = f"secateur run {how}+study=quickstart schedule.target={rate}"
+        write(replace(finished(), command=command), tmp_path / rate)
 
     told = shown(tmp_path)
 
     assert "schedule.target=0.2" in told
     assert "schedule.target=0.4" in told
     assert "+study=quickstart" not in told
+    assert "--trust" not in told
 
 
 def test_a_run_alone_is_told_without_what_was_asked(tmp_path: Path) -> None:

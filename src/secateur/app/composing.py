@@ -73,17 +73,27 @@ def register() -> None:
                 raise SpecError(f"conf/{choice}: secateur has one of that name; give yours another")
 
 
+SHOWN = "with: secateur run --cfg job"
+"""How to see which keys there are."""
+
+
+@contextmanager
+def _choices(shown_by: str = SHOWN) -> Iterator[None]:
+    """Hydra, open over all that can be chosen; raises SpecError where it cannot compose what is asked for meanwhile."""
+    register()
+    with in_one_line(shown_by), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+        yield
+
+
 def composed(overrides: list[str], open_ended: bool = False) -> dict[str, Any]:
     """Raises SpecError where Hydra cannot; where it is `open_ended`, what must be set may be left `???`."""
-    register()
-    with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+    with _choices():
         return as_plain(_compose(overrides), open_ended)
 
 
 def composed_to_run(overrides: list[str]) -> DictConfig:
     """As Hydra will compose it, and before it does, as it then also does what its own part says; raises SpecError."""
-    register()
-    with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+    with _choices():
         config = _compose(overrides, return_hydra_config=True)
         harmless.check(config.hydra, harmless.of_command_line(overrides))
         return _without_hydra(config)
@@ -111,7 +121,7 @@ def as_plain(config: DictConfig, open_ended: bool = False) -> dict[str, Any]:
 
 
 @contextmanager
-def in_one_line(shown_by: str = "with: secateur run --cfg job") -> Iterator[None]:
+def in_one_line(shown_by: str = SHOWN) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -124,7 +134,7 @@ def in_one_line(shown_by: str = "with: secateur run --cfg job") -> Iterator[None
         raise StageError(f"cannot write: {error}; make room, or choose another folder with outputs=…") from error
 
 
-def _one_line(error: BaseException, shown_by: str = "with: secateur run --cfg job") -> str:
+def _one_line(error: BaseException, shown_by: str = SHOWN) -> str:
     if isinstance(error, MissingConfigException):
         kind, _, name = str(error.missing_cfg_file).rpartition("/")
         if kind == "hydra/launcher" and name in LAUNCHERS:
@@ -168,9 +178,8 @@ def as_command(words: list[str]) -> Iterator[None]:
 
 def leave_order(overrides: list[str], folder: Path) -> None:
     """Leaves in the folder what Hydra would of a run of its own."""
-    register()
-    with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+    with _choices():
+        config = _compose(overrides, return_hydra_config=True)
         harmless.check(config.hydra, harmless.of_command_line(overrides))
     with open_dict(config):
         config.hydra.runtime.output_dir = str(folder.absolute())
@@ -218,8 +227,7 @@ class Planned:
 
 def planned(overrides: list[str]) -> Planned:
     """Raises SpecError where nothing is swept, or where Hydra cannot compose."""
-    register()
-    with in_one_line(), hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+    with _choices():
         loader = GlobalHydra.instance().config_loader()
         sweep = loader.load_configuration("config", overrides, RunMode.MULTIRUN)
         allowed = harmless.of_command_line(overrides)
@@ -257,11 +265,7 @@ def _of_job(config: DictConfig, allowed: DictConfig) -> dict[str, Any]:
 
 def settings_of_search(overrides: list[str]) -> dict[str, Any]:
     """What `conf/search/` and these overrides, all of `search`, say; raises SpecError."""
-    register()
-    with (
-        in_one_line("in conf/search/default.yaml"),
-        hydra.initialize_config_dir(str(shipped("conf")), version_base="1.3"),
-    ):
+    with _choices("in conf/search/default.yaml"):
         settings: dict[str, Any] = as_plain(hydra.compose("search", overrides=overrides))["search"]
     return settings
 

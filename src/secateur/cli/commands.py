@@ -153,7 +153,7 @@ def compare(
             raise SpecError(f"no folder {missing[0]}; all runs that there are: secateur compare {OUTPUTS}")
         runs = comparisons.runs_in(folders or [OUTPUTS / kind for kind in ("runs", "sweeps", "searches")])
     if rungs:
-        _compare_rungs(runs, output)
+        _compare_rungs(runs, output, limit)
         return
     found = comparisons.compared(runs, every or terms is not None)
     best = {number: offers.best(group, terms) for number, group in enumerate(found.groups)} if terms else None
@@ -171,13 +171,13 @@ def compare(
         _register(offers.champion(found, best), uri, experiment)
 
 
-def _compare_rungs(runs: list[Run], output: str) -> None:
+def _compare_rungs(runs: list[Run], output: str, limit: int) -> None:
     from secateur.ladders import ladders
     from secateur.reporting import ladders as pages
 
     found = ladders(runs)
     if output == "table":
-        _console().print(pages.tables(found))
+        _console().print(pages.tables(found, limit))
     else:
         sys.stdout.write(pages.FORMATS[output](found))
 

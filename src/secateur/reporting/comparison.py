@@ -162,8 +162,12 @@ class _Lines:
             style = "red" if entry.problem else None if id(entry) in best else "dim"
             table.add_row(*map(Text, told), style=style)
         yield table
-        if left := len(self.group.entries) - len(shown):
-            yield Text(f"{left} more: --limit 0 tells them too", style="dim")
+        yield from more(len(self.group.entries) - len(shown))
+
+
+def more(left: int) -> list[Text]:
+    """That so many lines are left out, where some are."""
+    return [Text(f"{left} more: --limit 0 tells them too", style="dim")] if left else []
 
 
 def _first(group: Group, best: set[int], limit: int) -> list[Entry]:

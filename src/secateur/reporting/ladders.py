@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secateur.ladders import Ladders, Step
-from secateur.reporting.comparison import csv_of, markdown_line
+from secateur.reporting.comparison import LIMIT, csv_of, markdown_line, more
 from secateur.reporting.table import billions, millions, score
 
 HEADS = ("run", "asked", "rung", "gone", "params", "MACs", "box", "mask")
@@ -21,17 +21,19 @@ METHOD = (
 )
 
 
-def tables(found: Sequence[Ladders]) -> RenderableType:
-    """A table a setting, since accuracies on other pictures are not compared."""
+def tables(found: Sequence[Ladders], limit: int = LIMIT) -> RenderableType:
+    """A table a setting, since accuracies on other pictures are not compared; of each `limit` lines, 0: all."""
     parts: list[RenderableType] = []
     for group in found:
         title = Text(group.setting) if len(found) > 1 else None
         table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False)
         for head in HEADS:
             table.add_column(head, justify="left" if head in ("run", "asked") else "right", overflow="fold")
-        for row in _rows(group):
+        rows = list(_rows(group))
+        shown = rows[: limit or None]
+        for row in shown:
             table.add_row(*map(Text, row))
-        parts += [table, ""]
+        parts += [table, *more(len(rows) - len(shown)), ""]
     return Group(*parts, Text(METHOD, style="dim"))
 
 
