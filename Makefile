@@ -9,7 +9,7 @@ ARGS   ?=
 study   = $(if $(findstring +study=,$(ARGS)),,+study=$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check sweep compare ui bench pictures reports clean
+.PHONY: help setup run test check matrix sweep compare ui bench pictures reports clean
 .SUFFIXES:
 
 help: ## list the targets
@@ -50,8 +50,11 @@ check: $(VENV)/.ready ## formatting, lint, types, who may import whom, known vul
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python .ci/audit.py
 
+matrix: $(VENV)/.ready ## the doors to other libraries, with the oldest and the newest versions allowed
+	@$(BIN)/python experiments/matrix.py $(ARGS)
+
 clean: ## remove .venv, caches and builds; outputs/ stays
-	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) .venv-matrix dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find src tests experiments -name __pycache__ -prune -exec rm -rf {} +
 
 # uv, since pip may prefer a CPU build of torch from a local folder, with which no torchvision works

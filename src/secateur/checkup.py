@@ -21,4 +21,5 @@ class Check:
 
 
 def problems(checks: tuple[Check, ...]) -> int:
+    """How many of them are problems, which notes are not."""
     return sum(check.state == "problem" for check in checks)

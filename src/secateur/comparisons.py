@@ -83,6 +83,7 @@ class Entry:
 
     @property
     def is_unpruned(self) -> bool:
+        """Whether it is what its run's files are compared with: the unpruned FP32."""
         return self.file == BASELINE
 
     @property
@@ -113,6 +114,7 @@ class Group:
 
     @property
     def ranked(self) -> list[Entry]:
+        """Those without a problem, the fastest first."""
         return [entry for entry in self.entries if entry.problem is None]
 
     @property

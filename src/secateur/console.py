@@ -59,6 +59,8 @@ class Screen:
             self._bar.start()
 
     def progress(self, done: int, total: int) -> None:
+        """Moves the bar; where there is no terminal, writes a line each REPORT_EVERY_SECONDS, with about how long is
+        left."""
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=done, total=total)
         elif time.monotonic() - self._told > REPORT_EVERY_SECONDS and done:

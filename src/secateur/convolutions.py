@@ -131,10 +131,12 @@ class Moments:
 
     @property
     def mean_x(self) -> Tensor:
+        """(inputs,)."""
         return self.sum_x / self.samples
 
     @property
     def mean_y(self) -> Tensor:
+        """(outputs,)."""
         return self.sum_y / self.samples
 
     def covariance(self) -> Tensor:

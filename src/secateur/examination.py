@@ -36,6 +36,7 @@ class ModelFile:
 
     @property
     def is_quantized(self) -> bool:
+        """Whether it has any QuantizeLinear, DequantizeLinear or the like."""
         return self.quantize_nodes > 0
 
 
@@ -74,6 +75,7 @@ class Profile:
 
     @property
     def nodes_ms(self) -> float:
+        """Of all nodes: the sum of their medians."""
         return sum(node.ms for node in self.nodes)
 
     def share(self, ms: float) -> float:
@@ -81,6 +83,7 @@ class Profile:
         return ms / self.nodes_ms if self.nodes_ms else 0.0
 
     def ms_of(self, names: set[str]) -> float:
+        """The sum over the nodes of these names."""
         return sum(node.ms for node in self.nodes if node.name in names)
 
     def operators(self) -> tuple[OperatorTime, ...]:

@@ -18,10 +18,12 @@ class Standing(Protocol):
     """Whatever has an mAP50-95, of masks or of a detector's boxes, and a time for a picture; both are numbers."""
 
     @property
-    def accuracy(self) -> float: ...
+    def accuracy(self) -> float:
+        """mAP50-95, a fraction."""
 
     @property
-    def latency_ms(self) -> float: ...
+    def latency_ms(self) -> float:
+        """Of one picture."""
 
 
 S = TypeVar("S", bound=Standing)

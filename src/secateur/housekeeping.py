@@ -139,6 +139,7 @@ def _bytes(path: Path) -> int:
 
 
 def stages(store: Store) -> list[str]:
+    """Names of those that the store has results of, sorted."""
     return sorted(path.name for path in _listed(store.root) if path.is_dir() and not path.name.startswith("."))
 
 

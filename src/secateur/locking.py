@@ -147,6 +147,7 @@ class LiveRun:
         weakref.finalize(self, _leave, self._lock, place, os.getpid())
 
     def relies_on(self, key: str) -> None:
+        """Names a result; from here on, as long as the run lives, it is in use."""
         with self._keys.open("a") as file:  # closed at once: that is when NFS shows it to other hosts
             file.write(f"{key}\n")
 

@@ -126,6 +126,7 @@ class Manifest:
 
     @property
     def by_name(self) -> dict[str, Packed]:
+        """The models, each under its name."""
         return {model.name: model for model in self.models}
 
     def _first_file(self, file: str) -> str:

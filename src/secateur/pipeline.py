@@ -319,6 +319,7 @@ def as_rung(number: int, target: float, smaller: prune.Outputs, pruned: Net, tun
 
 
 def within_budget(net: Net, unpruned: Net, max_map_drop: float | None) -> bool:
+    """Whether it loses no more mAP50-95 than that, a fraction; always where there is no budget."""
     return max_map_drop is None or unpruned.accuracy.main - net.accuracy.main <= max_map_drop
 
 
@@ -350,6 +351,7 @@ def measure(
 
 
 def as_onnx(weights: Artifact, label: str, spec: RunSpec, stage: Runner) -> Artifact:
+    """The checkpoint as a float file that takes its pictures as `spec.export` says."""
     return stage(export.run, export.Inputs(weights, spec.imgsz, spec.export), label).model
 
 
@@ -428,4 +430,5 @@ def score(
 
 
 def timer(runtime: Runtime) -> Timer:
+    """The runtime with its installed version, and this device."""
     return Timer(runtime, runtime.version(), fingerprint())

@@ -83,6 +83,7 @@ class Importance(Protocol):
     """A criterion: which channels matter."""
 
     needs: ClassVar[Needs]
+    """What has to be gathered before anything is scored."""
 
     def score(self, group: GroupView) -> Tensor:
         """(channels,); larger = keep."""
@@ -118,7 +119,9 @@ class Schedule(Protocol):
     """How the target is approached."""
 
     target: float
+    """Share of the unpruned net's `unit` that is gone in the end, in (0, 1)."""
     unit: str
+    """`channels`, `macs`, `params` or `latency`."""
 
     def rungs(self) -> tuple[float, ...]:
         """Share of the baseline that is gone after each rung, rising, the last equal to `target`."""
@@ -162,6 +165,7 @@ class Runtime(Protocol):
     """What runs a model file on the device."""
 
     name: ClassVar[str]
+    """What it is asked for by: `runtime=onnxruntime`."""
 
     @property
     def threads(self) -> int:
@@ -194,6 +198,7 @@ class Quantizer(Protocol):
     """Turns an exported FP32 file into the file that ships."""
 
     name: ClassVar[str]
+    """What it is asked for by, `quantization=fp16`; its files' names have it too."""
     any_shape: ClassVar[bool]
     """Whether the file may take any number of pictures of any size."""
 
@@ -453,4 +458,5 @@ class Tools:
 
     @property
     def watch(self) -> Watch:
+        """What a training tells of itself, as these tools hear it."""
         return Watch(self.progress, self.epoch)

@@ -30,6 +30,8 @@ class Standing:
     accuracy: float
 
     def is_ahead_of(self, other: Standing, margin: float) -> bool:
+        """Whether it was at the same stage, had no more MACs but for SAME_MACS, and an mAP that is better by the margin
+        or more."""
         as_small = self.macs <= other.macs * (1 + SAME_MACS)
         return self.stage == other.stage and as_small and self.accuracy >= other.accuracy + margin
 

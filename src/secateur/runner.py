@@ -33,6 +33,8 @@ class Runner:
     sinks: Sequence[Sink] = ()
 
     def __call__(self, stage: StageFunction[I, O], inputs: I, label: str, rung: int | None = None) -> O:
+        """What the stage makes of the inputs, or what the store has of it; raises what the stage raises, and StageError
+        where the store's disk refuses."""
         maker = _maker(stage, inputs)
         for sink in self.sinks:
             sink.stage_started(maker.stage, label)
@@ -44,6 +46,7 @@ class Runner:
         return stored.outputs
 
     def tell(self, rung: Rung) -> None:
+        """Tells every sink that a rung is scored."""
         for sink in self.sinks:
             sink.rung_finished(rung)
 

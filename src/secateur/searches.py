@@ -37,6 +37,7 @@ class Search:
 
     @property
     def axes(self) -> Space:
+        """What each key may be, by its name; raises SpecError where the space says nothing that can be searched."""
         return space_of(self.space)
 
 

@@ -39,6 +39,7 @@ class Grid:
 
     @property
     def values(self) -> list[Value]:
+        """All of them, rising."""
         steps = round((self.high - self.low) / self.step)
         return [self._at(step) for step in range(steps + 1)]
 

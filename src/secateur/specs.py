@@ -80,6 +80,7 @@ class Training:
 
     @property
     def never(self) -> bool:
+        """Whether it has no epochs, neither after the last rung nor after any other."""
         return not (self.epochs or self.last_epochs)
 
 
@@ -141,6 +142,7 @@ class Distillation:
 
     @property
     def has_teacher(self) -> bool:
+        """Whether anything is learnt from one: by the dense terms, or by `features`."""
         return self.dense or self.features > 0
 
 

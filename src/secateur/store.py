@@ -113,6 +113,7 @@ class Store:
         return f"cannot write to the store at {self.root}: {error}"
 
     def lock_of(self, key: str) -> Path:
+        """Where its lock lies, which is held to make, fetch or remove the result."""
         return self.root / ".locks" / f"{key}.lock"
 
     def check_format(self) -> None:

@@ -56,6 +56,7 @@ class Job:
 
     @property
     def label(self) -> str:
+        """`job 3 (seed=1)`."""
         return f"job {self.number} ({' '.join(self.overrides)})"
 
     @property
@@ -103,10 +104,12 @@ def interrupt(folder: Path) -> None:
 
 
 def is_interrupted(folder: Path) -> bool:
+    """Whether any machine has told the jobs so by `interrupt`."""
     return (folder / STOP).exists()
 
 
 def jobs_of(sweep: Sweep, folder: Path) -> list[Job]:
+    """Numbered from 0, in the order of `sweep.jobs`; their folders need not be there."""
     common = shared_by_all(sweep.jobs)
     own = [[override for override in job if override not in common] for job in sweep.jobs]
     return [Job(number, overrides, folder / str(number)) for number, overrides in enumerate(own)]

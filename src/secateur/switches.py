@@ -38,6 +38,7 @@ def trust() -> None:
 
 
 def is_on(switch: str) -> bool:
+    """Whether TRUST or DEBUG, as asked, is set for this process."""
     return os.environ.get(switch) == "1"
 
 

@@ -48,6 +48,7 @@ class Rival:
 
     @property
     def is_beaten(self) -> bool:
+        """Whether the pruned file has the better mAP50-95, and their intervals, where they are known, lie apart."""
         return self.gained > 0 and self.differs is not False
 
 
@@ -65,6 +66,8 @@ class Weighed:
 
     @property
     def verdict(self) -> Verdict:
+        """Over the rivals that are as fast: worth it where all are beaten, not shown where one is not, open where there
+        is none."""
         as_fast = [rival for rival in self.rivals if rival.as_fast]
         if not as_fast:
             return Verdict.OPEN
@@ -95,6 +98,7 @@ def weigh(group: Group) -> Weighed | None:
 
 
 def is_pruned(entry: Entry) -> bool:
+    """Whether it is a pruned net's, by its name."""
     return entry.file.startswith(PRUNED)
 
 

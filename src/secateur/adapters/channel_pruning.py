@@ -147,6 +147,8 @@ class ChannelPruner:
         pictures: Tensor | None = None,
         sensitivity: Sensitivity | None = None,
     ) -> Pruned:
+        """Takes the front of the one row of portions, as much of it as comes nearest to the budget; raises GraphError
+        where all of it is not enough."""
         groups = _groups(net, fixed, imgsz, _seen(net, pictures))
         row = _row(groups, importance, scope, budget.widths, sensitivity)
         return _nearest(net, row, budget)

@@ -88,12 +88,15 @@ class Trials:
         return dict(Counter(words.get(t.state.name, "not finished") for t in found if self._counts(t)))
 
     def tell_finished(self, trial: Trial, accuracy: float, latency_ms: float) -> None:
+        """What it ships: mAP50-95, a fraction, and milliseconds a picture. The trial is let go."""
         self._tell(trial, self._optuna.trial.TrialState.COMPLETE, [accuracy, latency_ms])
 
     def tell_stopped(self, trial: Trial) -> None:
+        """It was ended early, since another was ahead; it is not done again. The trial is let go."""
         self._tell(trial, self._optuna.trial.TrialState.PRUNED)
 
     def tell_failed(self, trial: Trial) -> None:
+        """It came to nothing, and is not done again. The trial is let go."""
         self._tell(trial, self._optuna.trial.TrialState.FAIL)
 
     def _tell(self, trial: Trial, state: Any, values: list[float] | None = None) -> None:

@@ -111,6 +111,7 @@ def _refuse_unknown(prefix: str, plain: dict[str, Any], known: list[str]) -> Non
 
 
 def no_such_key(key: str, known: list[str]) -> str:
+    """One line for an error: those there are, and the nearest if one is near."""
     return f"unknown key {key!r}; there are {', '.join(sorted(known))}{plugins.nearest(key, known)}"
 
 
@@ -143,6 +144,7 @@ def _at(plain: Any, path: list[str]) -> Any:
 
 
 def not_set(key: str) -> str:
+    """One line for an error, with how to set it."""
     return f"{key} is not set; give it on the command line: {key}=…"
 
 

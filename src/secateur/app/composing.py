@@ -58,6 +58,7 @@ class MoreChoices(SearchPathPlugin):
     """Makes experiments/study/ a config group, and finds choices in a folder of one's own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Appends experiments/, and `conf/` of one's own where there is one; Hydra calls it."""
         search_path.append("secateur", f"file://{shipped('experiments')}")
         if folder := own():
             search_path.append("own", f"file://{folder}")
@@ -113,6 +114,8 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 def as_plain(config: DictConfig, open_ended: bool = False) -> dict[str, Any]:
+    """Dicts, lists and scalars, interpolations resolved; raises SpecError where a key is left `???`, unless it is
+    `open_ended`."""
     missing = sorted(OmegaConf.missing_keys(config))
     if missing and not open_ended:
         raise SpecError(not_set(missing[0]))
@@ -122,6 +125,7 @@ def as_plain(config: DictConfig, open_ended: bool = False) -> dict[str, Any]:
 
 @contextmanager
 def in_one_line(shown_by: str = SHOWN) -> Iterator[None]:
+    """Errors of Hydra, OmegaConf and YAML become a SpecError; a disk that takes no writes becomes a StageError."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:

@@ -11,6 +11,7 @@ from secateur.doctor import hardware, installed, places
 
 
 def examined(outputs: Path, uri: str) -> tuple[Check, ...]:
+    """What is installed, the processor, room in `outputs`, and GPUs and MLflow at `uri` where their libraries are."""
     return (*installed.checks(), *hardware.checks(), *_gpus(), *places.checks(outputs), *_tracking(uri))
 
 

@@ -139,6 +139,7 @@ class _Swallowed:
 
 
 def broken(status: Ending, line: str, header: RunHeader, started: float) -> RunReport:
+    """The report of a run that did not finish: `line` says why; `started` is of the performance counter, s."""
     return RunReport(**vars(header), status=status, seconds=time.perf_counter() - started, error=line)
 
 
@@ -211,6 +212,7 @@ def tell_tracking_it_is_over(folder: Path, plain: dict[str, Any]) -> None:
 
 
 def header_of(spec: RunSpec, order: Order, folder: Path) -> RunHeader:
+    """`id` is the folder's name; of a job or a trial it has the name of the sweep or the search before it."""
     return RunHeader(
         id=folder.name if folder.parent.name == "runs" else f"{folder.parent.name}/{folder.name}",
         name=spec.name,

@@ -19,6 +19,8 @@ GO_ON = ("run", "sensitivity")
 
 
 def main() -> None:
+    """Ends the process: with the command's own exit code, 2 for an error that is told in one line, 130 for an
+    interrupt."""
     logging.raiseExceptions = False  # a log that does not fit on the disk either is no traceback
     words = [word for word in sys.argv[1:] if word != DEBUG]
     with heeded(), switched(debug=DEBUG in sys.argv[1:]):

@@ -85,14 +85,17 @@ class Shape:
 
     @property
     def label(self) -> str:
+        """Its line in a label file: the class and the corners, five decimals each, and the line's end."""
         return " ".join([str(self.kind), *(f"{value:.5f}" for value in self.outline.ravel())]) + "\n"
 
     @property
     def area(self) -> float:
+        """Share of the picture's, whatever else covers it."""
         x, y = self.outline.T
         return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
 
     def moved(self, by: Floats) -> Shape:
+        """`by` is (2,), x and y in shares of the side."""
         return Shape(self.kind, self.outline + by)
 
     def cover(self, size: int) -> Floats:

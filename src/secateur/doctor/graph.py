@@ -31,10 +31,12 @@ class Graph:
 
     @cached_property
     def producers(self) -> dict[str, NodeProto]:
+        """The node that gives each computed tensor, by the tensor's name."""
         return {output: node for node in self.graph.node for output in node.output}
 
     @cached_property
     def consumers(self) -> dict[str, list[NodeProto]]:
+        """The nodes that read each tensor, by its name; [] where none does, twice a node that reads it twice."""
         found: dict[str, list[NodeProto]] = defaultdict(list)
         for node in self.graph.node:
             for name in node.input:
@@ -98,6 +100,7 @@ def read(model: Path) -> ModelProto:
 
 
 def describe(model: Path, net: ModelProto) -> ModelFile:
+    """What it says of itself; what it does not say is None, an opset 0."""
     said = _metadata(net)
     names, imgsz = literal(said.get("names")), literal(said.get("imgsz"))
     sizes = imgsz if isinstance(imgsz, list | tuple) else [imgsz]

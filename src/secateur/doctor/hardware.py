@@ -20,6 +20,7 @@ LEAST_GB = 1.0
 
 
 def checks() -> list[Check]:
+    """All of this machine; memory is left out where the system does not tell."""
     device = fingerprint()
     flags, machine = device.flags, platform.machine()
     told = f"{device.processor}, {device.system}: {', '.join(flags) or 'its flags are not told'}"

@@ -50,6 +50,7 @@ class Installed:
         }
 
     def python(self) -> Check:
+        """Whether the one that runs is of a version that the package takes."""
         wanted, has = SpecifierSet(self.package.metadata["Requires-Python"] or ""), platform.python_version()
         if wanted.contains(has, prereleases=True):
             return Check("library", "python", "ok", f"{has} (takes {_told(wanted)}) in {sys.prefix}")
@@ -57,6 +58,7 @@ class Installed:
         return Check("library", "python", "problem", f"{has}; secateur takes {_told(wanted)}", remedy)
 
     def itself(self) -> Check:
+        """Which version it is, and where it lies."""
         return Check("library", "secateur", "ok", f"{self.package.version} in {Path(__file__).parents[1]}")
 
     def libraries(self) -> Iterator[Check]:
@@ -97,6 +99,7 @@ class Installed:
         return not extra or here * 2 > len(self.asked[extra])
 
     def extras(self) -> Iterator[Check]:
+        """What each one brings; a note where any of its libraries lack."""
         for extra, asked in list(self.asked.items())[1:]:
             brings = EXTRAS.get(extra, "")
             if lacks := [each.name for each in asked if _found(each.name) is None]:
@@ -131,10 +134,12 @@ def _builds() -> Mapping[str, list[str]]:
 
 
 def install(extra: str, how: str = "") -> str:
+    """The command for an extra, or for secateur alone where it is ""; `how` are options of pip, a space behind them."""
     return f"pip install {how}'secateur[{extra}]'" if extra else f"pip install {how}secateur"
 
 
 def checks() -> list[Check]:
+    """All of it; one problem alone where secateur runs without being installed."""
     try:
         here = Installed(distribution("secateur"))
     except PackageNotFoundError:

@@ -14,11 +14,13 @@ LEAST_GB, SPARE_GB = 1.0, 10.0
 
 
 def checks(outputs: Path) -> list[Check]:
+    """Of `outputs`, a note where less than SPARE_GB are free, and of the folder for temporary files."""
     found = place("outputs", outputs, "run where you may write, or name another folder: outputs=…")
     return [_roomy(found, outputs), temporary()]
 
 
 def temporary() -> Check:
+    """Of the folder that Python takes for temporary files; a problem where it can write to none."""
     remedy = "name another folder in TMPDIR"
     try:
         return place("temporary", Path(tempfile.gettempdir()), remedy)
@@ -44,6 +46,7 @@ def _roomy(found: Check, outputs: Path) -> Check:
 
 
 def free_gb_at(folder: Path) -> float:
+    """GB, of 10⁹ bytes, on the disk of the folder or, where it is not there yet, of the nearest parent that is."""
     return shutil.disk_usage(nearest(folder)).free / 1e9
 
 

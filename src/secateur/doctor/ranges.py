@@ -46,6 +46,7 @@ def examine(
 
 
 def findings(found: tuple[TensorRange, ...]) -> list[Finding]:
+    """One at most, which tells of the first and counts the others; `found` has the worst first."""
     if not found:
         return []
     first = found[0]

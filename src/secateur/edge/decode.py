@@ -55,6 +55,7 @@ class Candidates:
     coefficients: Floats  # (n, prototypes); of a detector (n, 0)
 
     def take(self, at: NDArray[Any]) -> Candidates:
+        """Those that a mask chooses, or indices, in the order of these."""
         return Candidates(self.boxes[at], self.scores[at], self.labels[at], self.coefficients[at])
 
 

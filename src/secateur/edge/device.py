@@ -109,6 +109,7 @@ def _report(bundle: Bundle, models: dict[str, OnDevice]) -> DeviceReport:
 
 
 def write(report: DeviceReport, path: Path) -> None:
+    """As indented JSON; what was there is written over."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
 
 

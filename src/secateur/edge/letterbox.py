@@ -102,6 +102,7 @@ class Sampling:
     weights: Floats
 
     def part(self, band: slice) -> Sampling:
+        """Of these new numbers only."""
         return Sampling(self.low[band], self.high[band], self.weights[band])
 
     def by_colour(self) -> Sampling:
@@ -110,9 +111,11 @@ class Sampling:
         return Sampling(low, high, np.repeat(self.weights, 3))
 
     def down(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """(n, columns) between rows of (rows, columns)."""
         return _between(rows, self, 0, self.weights[:, None])
 
     def across(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """(rows, n) between columns of (rows, columns)."""
         return _between(rows, self, 1, self.weights)
 
 

@@ -58,6 +58,7 @@ class Tally:
     times: list[Milliseconds] = field(default_factory=list)
 
     def add(self, seen: Seen) -> None:
+        """Counts what was found, and keeps what each part took."""
         self.instances += len(seen.detections)
         self.times.append(seen.ms)
 

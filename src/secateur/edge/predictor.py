@@ -63,6 +63,7 @@ class Predictor:
         _check_task(session.metadata)
 
     def name(self, label: int) -> str:
+        """A class', or its number where no names are known."""
         return self.names[label] if self.names else str(label)
 
     def __call__(self, pixels: Pixels) -> Detections:

@@ -17,6 +17,7 @@ def camera(source: str) -> int | None:
 
 
 def is_video(source: str) -> bool:
+    """Whether it is a camera or is named as a video is; nothing is opened."""
     return camera(source) is not None or Path(source).suffix.lower() in VIDEOS
 
 

@@ -43,6 +43,7 @@ class Row:
 
     @property
     def mean(self) -> float:
+        """Of the drops, over the ratios."""
         return statistics.fmean(self.drops)
 
 
@@ -64,6 +65,7 @@ class Axis:
     end: float
 
     def at(self, value: float) -> float:
+        """Where it lies in the drawing, to a tenth of its units."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 

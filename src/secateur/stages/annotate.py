@@ -33,6 +33,7 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Links the pictures and writes a label file for each; raises StageError where the teacher is sure of nothing."""
     folder = out / "pictures"
     folder.mkdir()
     (folder / "images").symlink_to((inputs.pictures.path / "images").resolve())

@@ -39,6 +39,10 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Copies the checkpoint, or trains one, and counts what it costs at `imgsz`.
+
+    Raises SpecError where Ultralytics has no such architecture, StageError where it cannot be trained or opened.
+    """
     target = out / "baseline.pt"
     curve: tuple[Epoch, ...] = ()
     if inputs.weights:

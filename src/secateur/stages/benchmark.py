@@ -39,6 +39,8 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    """`latencies` by the entrants' names, the baseline's among them."""
+
     latencies: dict[str, Latency]
 
 
@@ -48,6 +50,8 @@ def timed(inputs: Inputs) -> bool:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Times the entrants in turns, and whole predictions on PICTURES pictures; raises ExportError where one does not
+    run."""
     contenders = {name: Contender(each.model.path, each.timer.runtime) for name, each in inputs.entrants.items()}
     pictures = drawn(inputs.data.path, PICTURES, inputs.seed)
     return Outputs(compare(contenders, inputs.baseline, inputs.benchmark, tools.progress, pictures))

@@ -37,11 +37,15 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    """By the candidates' names; `classes` has those that have objects, in the data set's order."""
+
     changes: dict[str, AccuracyChange]
     classes: dict[str, tuple[ClassChange, ...]]
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """By a bootstrap over the pictures that redraws the same ones for all; raises StageError where a candidate was
+    scored on others than the baseline."""
     baseline = matches.read(inputs.baseline.path)
     counts = redraws(baseline.images, inputs.draws, inputs.seed)
     counts = np.vstack([np.ones_like(counts[:1]), counts])

@@ -15,6 +15,8 @@ LIBRARIES: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class Inputs:
+    """`model` is an ONNX file."""
+
     model: Artifact
     runtime: ConvertingRuntime
 
@@ -27,6 +29,7 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Writes what the runtime opens; raises ExportError where the file cannot be converted."""
     target = out / "model"
     inputs.runtime.convert(inputs.model.path, target)
     return Outputs(artifact(target))

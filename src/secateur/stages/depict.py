@@ -44,10 +44,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    """`samples` in the order that the pictures were drawn in, those with objects first."""
+
     samples: tuple[Sample, ...]
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Writes a JPEG a picture, SIDE px at most; raises ExportError where the file cannot be run, StageError where a
+    picture does not decode."""
     data = inputs.data.path
     predictor = open_predictor(inputs.model.path, inputs.timer.runtime, names=class_names(data / "data.yaml"))
     chosen = drawn(data, inputs.pictures, inputs.seed)

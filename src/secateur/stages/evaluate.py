@@ -33,6 +33,8 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Scores all validation pictures, and writes what was matched; raises ExportError where a file cannot be opened,
+    StageError where a checkpoint cannot."""
     data, path = inputs.data.path / "data.yaml", inputs.model.path
     model = inputs.timer.runtime.open(path) if inputs.timer else path
     found = tools.detector.evaluate(model, data, inputs.imgsz, tools.progress)

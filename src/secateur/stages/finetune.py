@@ -38,11 +38,15 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    """`weights` is the trained checkpoint, `curve` tells of each epoch."""
+
     weights: Artifact
     curve: tuple[Epoch, ...]
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Trains `weights` on, as the distillation says; raises StageError where it cannot, or where the loss became no
+    number twice."""
     target = out / "tuned.pt"
     lesson = Lesson(
         inputs.data.path / "data.yaml",

@@ -32,6 +32,8 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Links all pictures, numbered; raises StageError where there are none, or where one has a validation picture's
+    bytes."""
     found = sorted(path for path in inputs.folder.path.rglob("*") if path.suffix.lower() in PICTURES)
     if not found:
         raise StageError(f"dataset.unlabelled: no pictures in {inputs.folder.path}")

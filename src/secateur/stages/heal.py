@@ -30,10 +30,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    """`weights` is the mended net, as wide as the pruned one."""
+
     weights: Artifact
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Has the healer change the net on training pictures that the seed draws; raises StageError where one does not
+    decode."""
     load = tools.detector.load
     kept = json.loads(inputs.kept.path.read_bytes())
     cut = Cut(load(inputs.weights.path), load(inputs.before.path), kept, tools.detector.flow)

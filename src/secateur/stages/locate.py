@@ -28,9 +28,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    """`layers` in the order they run in; none where nothing is quantized."""
+
     layers: tuple[LayerNoise, ...]
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Runs both files on the same pictures, in ONNX Runtime; raises ExportError where the float file cannot be read."""
     pictures = training_pictures(inputs.data.path, inputs.imgsz, inputs.images, inputs.seed, tools.progress)
     return Outputs(_noise.measure(inputs.exact.path, inputs.model.path, pictures))

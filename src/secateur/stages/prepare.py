@@ -49,6 +49,11 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Writes the data set and looks at all of it.
+
+    Raises StageError, which names the place, where a label is wrong or of another kind than the others, where a split
+    has none, or where a picture does not decode.
+    """
     folder = out / "data"
     folder.mkdir()
     inputs.dataset.write(folder, tools.downloads)
@@ -64,6 +69,7 @@ def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
 
 
 def class_names(data_yaml: Path) -> tuple[str, ...]:
+    """In the order of their numbers, be they listed or numbered in the file."""
     names = yaml.safe_load(data_yaml.read_text())["names"]
     return tuple(names[i] for i in sorted(names)) if isinstance(names, dict) else tuple(names)
 

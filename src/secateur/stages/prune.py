@@ -74,6 +74,8 @@ def timed(inputs: Inputs) -> bool:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Writes the smaller net, and which channels it kept; raises GraphError where the target is out of reach, or where
+    a pattern in `scope.keep` matches no layer."""
     baseline, net = tools.detector.load(inputs.baseline.path), tools.detector.load(inputs.weights.path)
     widths = tools.pruner.widths(baseline, _fixed(baseline, inputs, tools), inputs.imgsz)
     with tempfile.TemporaryDirectory(prefix="secateur-trials-") as scratch:

@@ -39,10 +39,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    """`model` is an ONNX file."""
+
     model: Artifact
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Writes what the quantizer makes, which a gated one has scored on training pictures first; raises ExportError
+    where it cannot take the file."""
     target, quantizer = out / "model.onnx", inputs.quantizer
     if isinstance(quantizer, GatedQuantizer):
         with _judge(quantizer.judged_images, inputs, tools) as judge:

@@ -21,6 +21,8 @@ ITSELF = Distillation(
 
 @dataclass(frozen=True)
 class Inputs:
+    """`weights` is a net in full precision, which is its own teacher."""
+
     weights: Artifact
     data: Artifact
     training: Training
@@ -37,6 +39,8 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Trains on with weights and activations rounded; raises StageError where it cannot, or where the loss became no
+    number twice."""
     target = out / "rounded.pt"
     lesson = Lesson(inputs.data.path / "data.yaml", ITSELF, teacher=inputs.weights.path, rounded=True)
     curve = tools.detector.finetune(

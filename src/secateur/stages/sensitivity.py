@@ -38,6 +38,8 @@ class Inputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Sensitivity:
+    """Scores each group at each ratio, and the whole net; raises GraphError where nothing may be pruned, or where a
+    pattern in `keep` matches no layer."""
     net = tools.detector.load(inputs.weights.path)
     with tempfile.TemporaryDirectory(prefix="secateur-sensitivity-") as scratch:
         data = few_pictures(inputs.data.path, inputs.probes.images, inputs.seed, Path(scratch) / "data")

@@ -46,6 +46,11 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Trains the net, unrolled as pruning takes it.
+
+    Raises GraphError where nothing may be pruned, or where a pattern in `keep` matches no layer, StageError where it
+    cannot be trained.
+    """
     unrolled, target = out / "unrolled.pt", out / "sparse.pt"
     net = tools.detector.load(inputs.weights.path)
     tools.detector.save(net, unrolled, inputs.imgsz)

@@ -18,6 +18,8 @@ LIBRARIES = ("torch", "ultralytics")
 
 @dataclass(frozen=True)
 class Inputs:
+    """`weights` is a checkpoint with SiLU; `activation` takes its place."""
+
     weights: Artifact
     activation: Activation
 

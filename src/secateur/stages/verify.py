@@ -38,6 +38,8 @@ class Outputs:
 
 
 def run(inputs: Inputs, tools: Tools, out: Path) -> Outputs:
+    """Looks at every output on so many pictures; a fault is told, not raised. Raises ExportError where it cannot be
+    opened."""
     data = inputs.data.path
     session = inputs.timer.runtime.open(inputs.model.path)
     pictures = training_pictures(data, inputs.imgsz, inputs.images, inputs.seed, tools.progress)

@@ -134,4 +134,5 @@ def _database(uri: str) -> Path | None:
 
 
 def one_line(error: Exception) -> str:
+    """The first line of what it says, 240 letters at most; its class' name where it says nothing."""
     return textwrap.shorten((str(error).splitlines() or [type(error).__name__])[0], 240, placeholder=" …")

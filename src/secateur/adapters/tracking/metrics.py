@@ -23,6 +23,7 @@ def ladder(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def rung_metrics(rung: Mapping[str, Any]) -> dict[str, float | None]:
+    """`rung/…`: millions of parameters, G MACs, and mAP50-95 as it was tuned and, `rung/pruned_…`, as it was pruned."""
     return {
         **_footprint_metrics("rung", rung),
         **accuracy_metrics("rung/", rung["tuned"]),
@@ -31,6 +32,8 @@ def rung_metrics(rung: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def candidate_metrics(group: str, candidate: Mapping[str, Any]) -> dict[str, float | None]:
+    """`<group>/…` of a file: millions of parameters, G MACs, MB, mAP50-95, its change against the unpruned FP32's, and
+    times in ms."""
     return {
         **_footprint_metrics(group, candidate),
         **accuracy_metrics(f"{group}/", candidate),
@@ -71,6 +74,7 @@ def _footprint_metrics(group: str, values: Mapping[str, Any]) -> dict[str, float
 
 
 def accuracy_metrics(prefix: str, values: Mapping[str, Any]) -> dict[str, float | None]:
+    """mAP50-95 of boxes and of masks, `prefix` before the names; None for the masks of a detector."""
     return {f"{prefix}{name}": values[name] for name in ("box_map50_95", "mask_map50_95")}
 
 

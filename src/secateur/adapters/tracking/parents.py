@@ -46,10 +46,12 @@ class Group:
 
     @property
     def overrides(self) -> list[str]:
+        """As they were typed, for all jobs together."""
         return list(self.plan["overrides"])
 
     @property
     def command(self) -> str:
+        """What asked for the whole, as one would type it."""
         return shlex.join(["secateur", *(["run", "-m"] if self.kind == "sweep" else ["search"]), *self.overrides])
 
     def name_of(self, run_dir: Path, header: Mapping[str, Any]) -> str:

@@ -58,14 +58,18 @@ class Run:
         self._epochs: dict[tuple[str, int], Any] = {}
 
     def log_params(self, params: Mapping[str, Setting]) -> None:
+        """What was set, each value as one would type it; MLflow refuses another value for one that it has."""
         for part in _batches([library().entities.Param(name, typed(value)) for name, value in params.items()]):
             self._client.log_batch(self.id, params=part)
 
     def log_tags(self, tags: Mapping[str, Setting]) -> None:
+        """Each value as one would type it; takes the place of what the tags said before."""
         for part in _batches([library().entities.RunTag(name, typed(value)) for name, value in tags.items()]):
             self._client.log_batch(self.id, tags=part)
 
     def log_stage(self, record: Mapping[str, Any]) -> None:
+        """A line of `records.jsonl`: the seconds it took, the step is the rung; and its epochs, as far as they were not
+        told."""
         seconds = {f"stage/{record['stage']}_seconds": record["seconds"]}
         finished = milliseconds(record["finished"])
         self._log_metrics(seconds, record["rung"] or 0, self._moment(finished))
@@ -87,11 +91,14 @@ class Run:
         self._looks += 1
 
     def log_rung(self, rung: Mapping[str, Any], at: int) -> None:
+        """`rung/…`, the step is the rung; once for each."""
         if rung["rung"] not in self._rungs:
             self._log_metrics(rung_metrics(rung), rung["rung"], self._moment(at))
             self._rungs.add(rung["rung"])
 
     def log_results(self, summary: Mapping[str, Any], at: int) -> None:
+        """All of a `report.json`: rungs, `candidate/…` of each file, `final/…` of the one that ships, the data set, the
+        tags."""
         for rung in ladder(summary):
             self.log_rung(rung, at)
         for name, accuracy in summary.get("before_pruning", {}).items():
@@ -138,6 +145,7 @@ class Run:
             self._client.log_inputs(self.id, [entry])
 
     def attach(self, run_dir: Path) -> None:
+        """Uploads those of FILES that lie in the folder."""
         for path in (run_dir / name for name in FILES):
             if path.is_dir():
                 self._client.log_artifacts(self.id, str(path), path.name)
@@ -169,6 +177,7 @@ class Run:
                 self._delete(run.info.run_id)
 
     def throw_away(self) -> None:
+        """Deletes the run, which MLflow keeps in its bin, and the model of what it would ship."""
         self._delete(self.id)
 
     def _delete(self, run_id: str) -> None:
@@ -225,8 +234,10 @@ def _folder(run_dir: Path) -> str:
 
 
 def milliseconds(moment: str) -> int:
+    """Of an ISO date and time, in ms since 1970; without an offset it is this machine's local time."""
     return int(1000 * datetime.fromisoformat(moment).timestamp())
 
 
 def now() -> int:
+    """In ms since 1970."""
     return int(1000 * time.time())

@@ -50,6 +50,8 @@ class DenseCriterion:
             self.ordinary.update()
 
     def __call__(self, predictions: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The terms (n,), times the pictures of the batch, as Ultralytics' own criteria have it; and each by name, not
+        times them."""
         with torch.no_grad():
             wanted = self.teacher(batch["img"].float())
         with torch.autocast(batch["img"].device.type, enabled=False):

@@ -29,6 +29,8 @@ Tell = Callable[[str, Any], None]
 
 
 def main(folder: Path, device: str) -> None:
+    """Does the task that lies in the folder, in step with the other processes; a failure is told in one line, and ends
+    this one at once with 1."""
     tell = _teller()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
