@@ -25,6 +25,10 @@ Size = tuple[int, int]
 INK, SOFT, LINE, CARD = "var(--ink)", "var(--soft)", "var(--line)", "var(--card)"
 LEAF, CLAY, BAD = "var(--leaf)", "var(--clay)", "var(--bad)"
 
+NEAR_ZERO, HEADROOM = 0.25, 1.1
+"""An axis of accuracies begins at 0 where the least is below the first's share of the greatest, and ends at so many
+times that; else at the least and the greatest, so that what differs is not small."""
+
 FEW_RUNGS = 7
 """Up to so many bars have their figure above them; of more, the first and the last."""
 
@@ -114,7 +118,10 @@ def front(points: Sequence[Point], x: str, y: str, size: Size, least: float | No
     import altair as alt
 
     across = alt.X("x:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
-    up = alt.Y("y:Q", title=y, scale=alt.Scale(zero=False, nice=True, padding=8), axis=_axis())
+    scale = alt.Scale(zero=False, nice=True, padding=8)
+    if min(p.y for p in points) < NEAR_ZERO * (most := max(p.y for p in points)):
+        scale = alt.Scale(domain=[0, HEADROOM * most], nice=True)
+    up = alt.Y("y:Q", title=y, scale=scale, axis=_axis())
     best = unbeaten(points)
     stairs = alt.Chart(_values([{"x": p.x, "y": p.y} for p in best])).mark_line(
         interpolate="step-after", color=SOFT, strokeDash=[2, 3], strokeWidth=1.2
@@ -313,7 +320,11 @@ def _whiskers(points: Sequence[Point], axis: Literal["x", "y"]) -> Any:
     import altair as alt
 
     spans = [(p, p.x_interval if axis == "x" else p.y_interval) for p in points]
-    rows = [{"x": p.x, "y": p.y, "low": span[0], "high": span[1]} for p, span in spans if span and span[0] < span[1]]
+    rows = [  # neither a time nor an accuracy is below 0, wherever an interval around it ends
+        {"x": p.x, "y": p.y, "low": max(span[0], 0.0), "high": span[1]}
+        for p, span in spans
+        if span and span[0] < span[1]
+    ]
     rule = alt.Chart(_values(rows)).mark_rule(color=SOFT, strokeWidth=1.4)
     if axis == "x":
         return rule.encode(x=alt.X("low:Q"), x2="high:Q", y=alt.Y("y:Q"))

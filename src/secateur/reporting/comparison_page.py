@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from markupsafe import Markup
@@ -25,7 +25,8 @@ FIRST = ("run", "", "asked", "file", "mask", "speed-up", "p50 ms", "verdict")
 """Columns of the table that are seen without scrolling."""
 
 LABELLED = 12
-"""Of a front with more files than this only the ends are named in a chart; all are in the table."""
+"""Where there are no more files than this, all are named in a chart, as far as there is room; else those of the front,
+or of a longer front the ends. All are in the table."""
 
 COSTS: dict[str, Callable[[Entry], float]] = {
     "latency, ms": lambda entry: entry.latency_ms,
@@ -110,10 +111,15 @@ def _section(group: Group, offer: Offer | Nothing | None) -> Section:
 
 
 def _drawn(group: Group, best: set[int], cost: str, size: Size) -> str:
-    named = group.front if len(group.front) <= LABELLED else [group.front[0], group.front[-1]]
-    names = {id(entry) for entry in named} if cost == LATENCY else set()
+    names = set(map(id, _named(group))) if cost == LATENCY else set()
     points = [_point(entry, best, cost, id(entry) in names) for entry in group.ranked]
     return charts.front(points, cost, f"{group.setting.task} mAP50-95", size)
+
+
+def _named(group: Group) -> Sequence[Entry]:
+    if len(group.ranked) <= LABELLED:
+        return group.ranked
+    return group.front if len(group.front) <= LABELLED else (group.front[0], group.front[-1])
 
 
 def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
