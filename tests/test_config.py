@@ -214,5 +214,9 @@ def test_every_search_composes(path: Path) -> None:
         check(spaces.overrides(corner))
 
 
-def test_a_choice_of_fine_tuning_wins_over_the_studys() -> None:
-    assert check(["+study=quickstart", "finetune=none"]).finetune.epochs == 0
+@pytest.mark.parametrize("study", ["quickstart", "recover", "schedule/three"])
+def test_no_fine_tuning_wins_over_the_epochs_of_a_study(study: str) -> None:
+    asked = check([f"+study={study}", "finetune=none"]).finetune
+
+    assert asked.never
+    assert {asked.of_rung(last).epochs for last in (False, True)} == {0}

@@ -123,10 +123,12 @@ def test_a_value_out_of_range_is_refused(make: Callable[[], Any], line: str) -> 
 
 def test_what_only_a_rung_can_have_is_refused_before_anything_is_pruned(training: Training) -> None:
     frozen, last = replace(training, freeze="untouched"), replace(training, last_epochs=3)
+    idle = replace(training, optimizer="none")
 
     for make in (lambda t: Sparsity(0.1, t), lambda t: Model(None, "yolov8n-seg.yaml", t)):
         refused(lambda make=make: make(frozen), "training.freeze must be none before anything is pruned, got untouched")
         refused(lambda make=make: make(last), "training.last_epochs must be null, since it follows no rung, got 3")
+        refused(lambda make=make: make(idle), "training.optimizer must be another than none, which trains nothing")
 
 
 def test_the_last_rung_may_have_epochs_of_its_own(training: Training) -> None:

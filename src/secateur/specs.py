@@ -26,7 +26,8 @@ SHARES = ("momentum", "weight_decay", "mosaic", "hsv_h", "hsv_s", "hsv_v", "tran
 
 @dataclass(frozen=True)
 class Training:
-    """How a net is trained, under Ultralytics' names for the settings; `epochs=0` leaves the net as it is.
+    """How a net is trained, under Ultralytics' names for the settings; `epochs=0` leaves the net as it is, and so does
+    the optimizer `none`, however many epochs there are.
 
     `last_epochs` are those after the last rung, where they are to be other than `epochs`, those after each. Layers that
     are frozen as `untouched` are those that lost no channel and read none but such.
@@ -36,7 +37,7 @@ class Training:
     last_epochs: int | None
     batch: int
     precision: Precision
-    optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD"]
+    optimizer: Literal["SGD", "Adam", "AdamW", "MuSGD", "none"]
     lr0: float
     lrf: float
     cos_lr: bool
@@ -76,12 +77,12 @@ class Training:
     def of_rung(self, last: bool) -> Training:
         """As it is done after a rung."""
         epochs = self.last_epochs if last and self.last_epochs is not None else self.epochs
-        return replace(self, epochs=epochs, last_epochs=None)
+        return replace(self, epochs=0 if self.never else epochs, last_epochs=None)
 
     @property
     def never(self) -> bool:
-        """Whether it has no epochs, neither after the last rung nor after any other."""
-        return not (self.epochs or self.last_epochs)
+        """Whether it has no optimizer, or no epochs, neither after the last rung nor after any other."""
+        return self.optimizer == "none" or not (self.epochs or self.last_epochs)
 
 
 def require_alone(training: Training) -> None:
@@ -89,6 +90,7 @@ def require_alone(training: Training) -> None:
     require(training.freeze == "none", f"training.freeze must be none before anything is pruned, got {training.freeze}")
     last = training.last_epochs
     require(last is None, f"training.last_epochs must be null, since it follows no rung, got {last}")
+    require(training.optimizer != "none", "training.optimizer must be another than none, which trains nothing")
 
 
 DENSE = ("classes", "boxes", "coefficients", "prototypes", "masks", "neck")

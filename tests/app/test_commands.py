@@ -61,7 +61,7 @@ def test_gpus_may_be_asked_for_by_their_numbers(override: str) -> None:
         (["model=yolov8n_seg_scratch", "model.training.lr0=0"], "model.training.lr0 must be in (0, 1], got 0.0"),
         (
             ["model=yolov8n_seg_scratch", "model.training.optimizer=Adamm"],
-            "model.training.optimizer must be one of SGD, Adam, AdamW, MuSGD, got 'Adamm'",
+            "model.training.optimizer must be one of SGD, Adam, AdamW, MuSGD, none, got 'Adamm'",
         ),
         (
             ["quantization=int8_qat", "device=[cpu,cpu]"],
