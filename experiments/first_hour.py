@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ def commands(readme: str, section: str) -> list[str]:
     return [line.partition(" #")[0].strip() for line in re.findall(r"^    (.+)$", found[1], re.MULTILINE)]
 
 
-def timed(command: str, folder: Path) -> float:
+def run_timed(command: str, folder: Path) -> float:
     """Seconds that it took; raises SystemExit where it failed."""
     print(f"\n$ {command}", flush=True)
     started = time.perf_counter()
@@ -46,22 +47,24 @@ def follow(folder: Path, repository: str, words: list[str]) -> dict[str, float]:
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder} is not empty")
     folder.mkdir(parents=True, exist_ok=True)
-    steps = {"git clone": timed(f"git clone --quiet {repository} secateur", folder)}
+    steps = {"git clone": run_timed(shlex.join(["git", "clone", "--quiet", repository, "secateur"]), folder)}
     checkout = folder / "secateur"
     readme = (checkout / "README.md").read_text(encoding="utf-8")
     first = [command for command in commands(readme, "Two commands") if command != "make test"]
     after = [line for line in commands(readme, "What to type next") if any(each in line for each in words)]
     for command in (*first, *after):
-        steps[command] = timed(command, checkout)
+        steps[command] = run_timed(command, checkout)
         if command == first[-1]:
-            told(checkout / "outputs" / "latest", sum(steps.values()))
+            check_first_result(checkout / "outputs" / "latest", sum(steps.values()))
     return steps
 
 
-def told(run: Path, seconds: float) -> None:
-    """Raises SystemExit where the first result is not there, or late."""
+def check_first_result(run: Path, seconds: float) -> None:
+    """Raises SystemExit where it is not there, or late."""
+    if missing := [name for name in ("report.json", "report.html") if not (run / name).exists()]:
+        raise SystemExit(f"{run} has no {missing[0]}")
     status = json.loads((run / "report.json").read_bytes())["run"]["status"]
-    if status != "finished" or not (run / "report.html").exists():
+    if status != "finished":
         raise SystemExit(f"{run}: {status}")
     if seconds > FIRST_RESULT:
         raise SystemExit(f"the first result came after {seconds:.0f} s, later than {FIRST_RESULT:.0f}")
@@ -73,7 +76,8 @@ if __name__ == "__main__":
     parser.add_argument("repository", nargs="?", default=str(ROOT))
     parser.add_argument("--next", action="append", default=[], metavar="WORDS")
     given = parser.parse_args()
-    times = follow(given.folder, given.repository, given.next)
+    repository = str(Path(given.repository).resolve()) if Path(given.repository).exists() else given.repository
+    times = follow(given.folder, repository, given.next)
     print("\nseconds  step")
     for step, seconds in times.items():
         print(f"{seconds:7.1f}  {step}")

@@ -3,8 +3,8 @@
     python experiments/matrix.py [python3.12 …] [--only lowest-direct|highest]
 
 For each Python that is found (3.11 to 3.13, or those named) and each end of the versions: an environment of its own in
-.venv-matrix/, and in it the tests of adapters, quantizers and runtimes that take no more than seconds. Exit code
-1 where one fails. Minutes and 6 GB each.
+.venv-matrix/, and in it those tests of adapters, quantizers, runtimes and configs that take no more than seconds.
+Exit code 1 where one fails. Minutes and 6 GB each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def environment(python: str, end: str) -> Path:
     place = PLACE / f"{python}-{end}"
     uv = [sys.executable, "-m", "uv"]
     for command in (
-        [*uv, "venv", "--quiet", "--allow-existing", "--python", python, str(place)],
+        [*uv, "venv", "--quiet", "--clear", "--python", python, str(place)],
         [*uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python"), "--resolution", end, *INSTALLED],
     ):
         if subprocess.run(command, cwd=ROOT).returncode:
@@ -46,7 +46,7 @@ def versions(python: Path) -> str:
     return ", ".join(f"{name} {version}" for name, version in json.loads(told).items())
 
 
-def contracts(python: Path) -> bool:
+def keeps_contracts(python: Path) -> bool:
     """Whether they are kept; pytest tells of those that are not."""
     command = [python, "-m", "pytest", "-q", "--tb=line", "-m", "not slow", "-p", "no:cacheprovider", *CONTRACTS]
     return not subprocess.run(command, cwd=ROOT).returncode
@@ -62,5 +62,5 @@ if __name__ == "__main__":
         for which in [given.only] if given.only else ENDS:
             interpreter = environment(name, which)
             print(f"{name}, {which}: {versions(interpreter)}", flush=True)
-            kept = contracts(interpreter) and kept
+            kept = keeps_contracts(interpreter) and kept
     raise SystemExit(not kept)

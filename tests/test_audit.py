@@ -17,8 +17,8 @@ SAFE = {"name": "rich", "version": "14.0.0", "vulns": []}
 UNKNOWN = {"name": "ours", "skip_reason": "Dependency not found"}
 
 
-def audit(answer: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    (folder / "pip_audit.py").write_text(f"import sys; sys.stdout.write({answer!r})")
+def audit(answer: str, folder: Path, error: str = "") -> subprocess.CompletedProcess[str]:
+    (folder / "pip_audit.py").write_text(f"import sys; sys.stdout.write({answer!r}); sys.exit({error!r})")
     env = os.environ | {"PYTHONPATH": str(folder)}
     return subprocess.run([sys.executable, AUDIT], env=env, capture_output=True, text=True)
 
@@ -36,9 +36,19 @@ def test_safe_versions_pass(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "audit: 1 packages asked about, 0 findings\n")
 
 
-@pytest.mark.parametrize("answer", ["", json.dumps({"dependencies": [UNKNOWN], "fixes": []})])
-def test_where_nobody_can_be_asked_that_is_said_and_nothing_fails(answer: str, tmp_path: Path) -> None:
-    done = audit(answer, tmp_path)
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [("", "requests.exceptions.ProxyError: Max retries exceeded"), (json.dumps({"dependencies": [UNKNOWN]}), "")],
+)
+def test_where_nobody_can_be_reached_that_is_said_and_nothing_fails(answer: str, error: str, tmp_path: Path) -> None:
+    done = audit(answer, tmp_path, error)
 
     assert done.returncode == 0
     assert "left out" in done.stdout
+
+
+def test_an_audit_that_fails_for_another_reason_fails(tmp_path: Path) -> None:
+    done = audit("", tmp_path, "pip-audit: error: unrecognized arguments: --requirement")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "audit: pip-audit failed: pip-audit: error: unrecognized arguments: --requirement\n"

@@ -10,7 +10,7 @@ from rich.console import Console
 from secateur.comparisons import Run
 from secateur.errors import SpecError
 from secateur.ladders import Step, ladders
-from secateur.reporting.ladders import FORMATS, tables
+from secateur.reporting.ladders import FORMATS, _as_many, tables
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
 from tests.example_report import accuracy, detector, failed, finished
@@ -94,6 +94,13 @@ def test_the_terminal_tells_so_many_lines_and_how_many_more_there_are(limit: int
     assert sum(line.startswith(("unpruned", finished().id)) for line in told.splitlines()) == lines
     assert ends in told
     assert ("--limit" in told) is bool(ends)
+
+
+@pytest.mark.parametrize(("limit", "lines"), [(7, 7), (6, 4), (4, 4), (3, 3)])
+def test_no_ladder_but_the_first_breaks_off(limit: int, lines: int) -> None:
+    (found,) = ladders([run(ending_at(0.2, "a")), run(ending_at(0.3, "b"))])
+
+    assert _as_many(found, limit) == lines
 
 
 def test_a_detector_has_no_masks() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.records import records_in
+from secateur.records import overrides_of, records_in
 
 RECORD = {"stage": "prune", "label": "−10% macs\u2028"}
 """With letters of several bytes, and one that ends a line for str, not for JSON."""
@@ -33,3 +33,8 @@ def test_a_last_record_that_lacks_only_its_end_of_line_is_whole(tmp_path: Path) 
     folder = written(tmp_path, (2 * line()).rstrip())
 
     assert records_in(folder) == [RECORD, RECORD]
+
+
+def test_the_overrides_of_a_command_are_told_without_its_flags() -> None:
+    assert overrides_of("secateur run --trust +study=mine 'name=two words'") == ["+study=mine", "name=two words"]
+    assert overrides_of("secateur run") == []

@@ -53,8 +53,8 @@ class Stopwatch:
         self.trials: list[Trial] = []
 
     def __call__(self, net: nn.Module) -> float:
-        """The share that is gone; 0 for a net of as many MACs as the unpruned one, which is not timed. Raises
-        ExportError where its file fails."""
+        """The share that is gone; 0 for a net of as many MACs as the unpruned one, which is not timed, and -inf for one
+        that is not surely faster. Raises ExportError where its file fails."""
         macs = self.tools.pruner.footprint(net, self.imgsz).macs
         if macs == self.macs:
             return 0.0  # nothing is cut yet

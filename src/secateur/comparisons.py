@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from typing import Any
 from secateur.errors import SpecError
 from secateur.fronts import Report, front, setting, unpruned, unpruned_ms
 from secateur.manifest import DeviceReport, Timed, devices_of
-from secateur.records import shared_by_all
+from secateur.records import overrides_of, shared_by_all
 from secateur.results import BASELINE, Change, Fingerprint, Interval
 
 ON_DEVICE = " (its bundle)"
@@ -208,8 +207,7 @@ def _endings(runs: Sequence[Run]) -> Iterator[tuple[str, tuple[str, str]]]:
 
 def asked_of(runs: Sequence[Run]) -> list[str]:
     """Of each run's overrides, those that not all have."""
-    words = [shlex.split(run.report["run"]["command"])[2:] for run in runs]
-    overrides = [[word for word in each if not word.startswith("--")] for each in words]
+    overrides = [overrides_of(run.report["run"]["command"]) for run in runs]
     common = shared_by_all(overrides)
     return [" ".join(override for override in each if override not in common) for each in overrides]
 

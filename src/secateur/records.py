@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ SEARCHES = "searches"
 
 SWEEP, SEARCH = "sweep.json", "search.json"
 """What lies in a folder of many runs, and says what was asked."""
+
+
+def overrides_of(command: str) -> list[str]:
+    """Those of a run's command, `secateur run …`, without its flags."""
+    return [word for word in shlex.split(command)[2:] if not word.startswith("--")]
 
 
 def shared_by_all(overrides: Sequence[Sequence[str]]) -> set[str]:

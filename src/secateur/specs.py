@@ -86,7 +86,7 @@ class Training:
 
 
 def require_alone(training: Training) -> None:
-    """Raises ValueError where a training that follows no rung is set up as one that does."""
+    """Raises ValueError where a training that follows no rung is set up as one that does, or as none."""
     require(training.freeze == "none", f"training.freeze must be none before anything is pruned, got {training.freeze}")
     last = training.last_epochs
     require(last is None, f"training.last_epochs must be null, since it follows no rung, got {last}")

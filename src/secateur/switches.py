@@ -42,8 +42,8 @@ def is_on(switch: str) -> bool:
     return os.environ.get(switch) == "1"
 
 
-def words() -> list[str]:
-    """What a command line has to say so that the command finds the same checkpoints open."""
+def trust_option() -> list[str]:
+    """What a command line has to say so that the same checkpoints are opened."""
     return ["--trust"] if is_on(TRUST) else []
 
 

@@ -38,6 +38,19 @@ def test_each_point_tells_what_it_is_under_the_pointer() -> None:
     assert sorted(filter(None, told)) == ["a: 1 ms & <fast>", "b"]
 
 
+def test_an_axis_begins_at_0_where_something_is_near_it_and_else_shows_what_differs() -> None:
+    nothing, interval = Point("finds nothing", 5, 0.003, y_interval=(-0.03, 0.02)), Point("b", 2, 0.3)
+    low, high = drawn(nothing, interval), drawn(CHEAP, DEAR)
+
+    assert "0.00" in texts(low)
+    assert not any(text and text.startswith("−") for text in texts(low))
+    assert "0.00" not in texts(high)
+
+
+def test_a_chart_of_nothing_is_drawn() -> None:
+    assert titles(drawn()) == []
+
+
 def test_labels_that_have_no_room_are_left_out() -> None:
     twins = [Point(f"twin-{n:02}", 5, 0.3, label=f"twin-{n:02}") for n in range(40)]
 

@@ -22,7 +22,7 @@ from secateur.app.composing import as_command, as_plain, composed, composed_to_r
 from secateur.app.harmless import overrides_in
 from secateur.app.running import run_in_folder, workshop
 from secateur.errors import SecateurError, SpecError
-from secateur.switches import DEBUG, is_on, told, words
+from secateur.switches import DEBUG, is_on, told, trust_option
 
 if TYPE_CHECKING:
     from secateur.specs import RunSpec
@@ -124,7 +124,7 @@ def _sensitivity_facts(plain: dict[str, Any], overrides: list[str]) -> dict[str,
     return {
         "criterion": plain["importance"]["name"],
         "pictures": f"at most {plain['sensitivity']['images']} training pictures at {plain['imgsz']} px",
-        "command": shlex.join(["secateur", "sensitivity", *words(), *overrides]),
+        "command": shlex.join(["secateur", "sensitivity", *trust_option(), *overrides]),
     }
 
 

@@ -22,7 +22,7 @@ from secateur.errors import SecateurError, StoppedError, TrackingError
 from secateur.fronts import chosen, main_accuracy
 from secateur.interrupts import Interrupts, heeded
 from secateur.results import Epoch, Rung, RunHeader, RunReport, StageRecord
-from secateur.switches import DEBUG, TRUST, is_on, told, words
+from secateur.switches import DEBUG, TRUST, is_on, told, trust_option
 
 if TYPE_CHECKING:
     from secateur.console import Screen
@@ -219,7 +219,7 @@ def header_of(spec: RunSpec, order: Order, folder: Path) -> RunHeader:
         spec=order.plain,
         versions={"python": sys.version.split()[0], **_versions(spec)},
         git=_git_commit(),
-        command=shlex.join(["secateur", "run", *words(), *order.overrides]),
+        command=shlex.join(["secateur", "run", *trust_option(), *order.overrides]),
     )
 
 

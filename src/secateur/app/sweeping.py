@@ -28,7 +28,7 @@ from secateur.interrupts import heeded
 from secateur.reporting.comparison import tables, worth
 from secateur.reporting.comparison_page import page
 from secateur.sweeps import MULTIRUN, Job, State, Sweep
-from secateur.switches import handed_on
+from secateur.switches import handed_on, trust_option
 
 FIXED = ("hydra.sweep.subdir", "hydra/sweeper", "hydra.sweeper._target_")
 SHOW = {"--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -192,7 +192,9 @@ def _tell(sweep: Sweep, folder: Path) -> None:
         whole = compared(runs, every=True)
         for told in itertools.chain.from_iterable(map(worth, whole.groups)):
             console.print(Text(told))
-        _write_page(folder, page(whole, folder.name, shlex.join(["secateur", "run", "-m", *sweep.overrides])))
+        _write_page(
+            folder, page(whole, folder.name, shlex.join(["secateur", "run", "-m", *trust_option(), *sweep.overrides]))
+        )
     for job, state in others:
         _say(f"{job.label} {_ending(job, state)}")
     following = [f"secateur compare {folder} --all   this table, with all files"] if finished else []

@@ -31,7 +31,7 @@ class Graph:
 
     @cached_property
     def producers(self) -> dict[str, NodeProto]:
-        """The node that gives each computed tensor, by the tensor's name."""
+        """The node that gives each tensor that one gives, Constants among them, by the tensor's name."""
         return {output: node for node in self.graph.node for output in node.output}
 
     @cached_property
@@ -100,7 +100,7 @@ def read(model: Path) -> ModelProto:
 
 
 def describe(model: Path, net: ModelProto) -> ModelFile:
-    """What it says of itself; what it does not say is None, an opset 0."""
+    """What it says of itself; what it does not say is None, of a text empty, of an opset 0."""
     said = _metadata(net)
     names, imgsz = literal(said.get("names")), literal(said.get("imgsz"))
     sizes = imgsz if isinstance(imgsz, list | tuple) else [imgsz]

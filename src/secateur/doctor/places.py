@@ -14,7 +14,8 @@ LEAST_GB, SPARE_GB = 1.0, 10.0
 
 
 def checks(outputs: Path) -> list[Check]:
-    """Of `outputs`, a note where less than SPARE_GB are free, and of the folder for temporary files."""
+    """Of `outputs`, a note where less than SPARE_GB are free, a problem where less than LEAST_GB; and of the folder for
+    temporary files."""
     found = place("outputs", outputs, "run where you may write, or name another folder: outputs=…")
     return [_roomy(found, outputs), temporary()]
 

@@ -228,7 +228,7 @@ def _joined(timings: list[Timing], what: str) -> Floats:
 
 
 def percentiles(samples_ms: Floats) -> Percentiles:
-    """p50, p90, p95 and p99 of any number of samples, linear between two of them."""
+    """p50, p90, p95 and p99 of one sample or more, linear between two of them."""
     p50, p90, p95, p99 = np.percentile(samples_ms, (50, 90, 95, 99)).tolist()
     return Percentiles(p50=p50, p90=p90, p95=p95, p99=p99)
 

@@ -25,7 +25,7 @@ class JsonArray:
         return self
 
     def write(self, value: object) -> None:
-        """Anything that msgspec encodes."""
+        """Appends an element, of any type that msgspec encodes."""
         self._file.write(self._between + msgspec.json.encode(value).decode())
         self._between = ",\n"
 

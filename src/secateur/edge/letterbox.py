@@ -102,7 +102,7 @@ class Sampling:
     weights: Floats
 
     def part(self, band: slice) -> Sampling:
-        """Of these new numbers only."""
+        """The same for a run of the new numbers, as where a picture is made band by band."""
         return Sampling(self.low[band], self.high[band], self.weights[band])
 
     def by_colour(self) -> Sampling:

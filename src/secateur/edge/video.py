@@ -66,7 +66,7 @@ class VideoWriter:
         return self
 
     def write(self, pixels: Pixels) -> None:
-        """(height, width, 3), RGB; raises StageError where the file, which the first one opens, cannot be written."""
+        """(height, width, 3), RGB; raises StageError where the file, which the first one makes, cannot be made."""
         if self._writer is None:
             self._writer = self._open(pixels.shape[1], pixels.shape[0])
         self._writer.write(np.ascontiguousarray(pixels[..., ::-1]))

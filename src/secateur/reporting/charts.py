@@ -119,7 +119,7 @@ def front(points: Sequence[Point], x: str, y: str, size: Size, least: float | No
 
     across = alt.X("x:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
     scale = alt.Scale(zero=False, nice=True, padding=8)
-    if min(p.y for p in points) < NEAR_ZERO * (most := max(p.y for p in points)):
+    if points and min(p.y for p in points) < NEAR_ZERO * (most := max(p.y for p in points)):
         scale = alt.Scale(domain=[0, HEADROOM * most], nice=True)
     up = alt.Y("y:Q", title=y, scale=scale, axis=_axis())
     best = unbeaten(points)

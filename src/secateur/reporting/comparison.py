@@ -26,7 +26,7 @@ SHORT = 8
 """What is no wider, in cells, stays in one line."""
 
 LIMIT = 40
-"""Lines of a table in the terminal, those of the front first."""
+"""Lines of a table in the terminal; of files, those of the front first."""
 
 METHOD = (
     "● no other is both as accurate and as fast. Ranked by the unpruned FP32's time, median of all runs, over each "

@@ -25,8 +25,8 @@ FIRST = ("run", "", "asked", "file", "mask", "speed-up", "p50 ms", "verdict")
 """Columns of the table that are seen without scrolling."""
 
 LABELLED = 12
-"""Where there are no more files than this, all are named in a chart, as far as there is room; else those of the front,
-or of a longer front the ends. All are in the table."""
+"""Where there are no more files than this, all are named in the chart of latencies, as far as there is room; else those
+of the front, or of a longer front the ends. All are in the table."""
 
 COSTS: dict[str, Callable[[Entry], float]] = {
     "latency, ms": lambda entry: entry.latency_ms,
@@ -79,7 +79,7 @@ def headline(group: Group) -> str:
 
 
 def front(group: Group, size: Size) -> str:
-    """mAP over latency of all files that can be ranked, as SVG; the front is named."""
+    """mAP over latency of all files that can be ranked, as SVG; of many, the front alone is named."""
     return _drawn(group, {id(entry) for entry in group.front}, LATENCY, size)
 
 

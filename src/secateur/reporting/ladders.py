@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -22,18 +23,18 @@ METHOD = (
 
 
 def tables(found: Sequence[Ladders], limit: int = LIMIT) -> RenderableType:
-    """A table a setting, since accuracies on other pictures are not compared; of each `limit` lines, 0: all."""
+    """A table a setting, since accuracies on other pictures are not compared; in whole ladders `limit` lines at
+    most, 0: all."""
     parts: list[RenderableType] = []
     for group in found:
         title = Text(group.setting) if len(found) > 1 else None
         table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0), pad_edge=False)
         for head in HEADS:
             table.add_column(head, justify="left" if head in ("run", "asked") else "right", overflow="fold")
-        rows = list(_rows(group))
-        shown = rows[: limit or None]
-        for row in shown:
+        shown = _as_many(group, limit)
+        for row in itertools.islice(_rows(group), shown):
             table.add_row(*map(Text, row))
-        parts += [table, *more(len(rows) - len(shown)), ""]
+        parts += [table, *more(len(group.steps) - shown), ""]
     return Group(*parts, Text(METHOD, style="dim"))
 
 
@@ -54,6 +55,15 @@ def as_csv(found: Sequence[Ladders]) -> str:
 def as_json(found: Sequence[Ladders]) -> str:
     """Everything."""
     return json.dumps([asdict(group) for group in found], indent=2, allow_nan=True) + "\n"
+
+
+def _as_many(group: Ladders, limit: int) -> int:
+    """Lines that can be shown so that no run's ladder breaks off; that of the first run may."""
+    steps = group.steps
+    if not limit or len(steps) <= limit:
+        return len(steps)
+    ends = [n for n in range(1, limit + 1) if steps[n].run != steps[n - 1].run and steps[n - 1].rung > 0]
+    return max(ends, default=limit)
 
 
 def _rows(group: Ladders) -> Iterator[tuple[str, ...]]:

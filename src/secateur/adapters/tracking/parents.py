@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from secateur.records import SEARCH, SWEEP, shared_by_all
+from secateur.records import SEARCH, SWEEP, overrides_of, shared_by_all
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,14 +51,13 @@ class Group:
 
     @property
     def command(self) -> str:
-        """What asked for the whole, as one would type it."""
+        """What asked for the whole, but for its flags."""
         return shlex.join(["secateur", *(["run", "-m"] if self.kind == "sweep" else ["search"]), *self.overrides])
 
     def name_of(self, run_dir: Path, header: Mapping[str, Any]) -> str:
         """Of a job: its number, and what of its overrides not all jobs have."""
         common = shared_by_all(self.plan.get("jobs") or [self.overrides])
-        words = shlex.split(header["command"])[2:]
-        own = [word for word in words if word not in common]
+        own = [override for override in overrides_of(header["command"]) if override not in common]
         return " ".join([header["name"], run_dir.absolute().name, *own])[:_LONGEST_NAME]
 
     def statuses(self) -> list[str | None]:
