@@ -140,7 +140,7 @@ WORDS = [
     ("compare --budget 'mask_dro<=1'", "--budget: no measure 'mask_dro'; did you mean 'mask_drop'?"),
     ("compare --format xml", "--format must be table, markdown, csv, json, got 'xml'"),
     ("compare --format markdwon", "--format must be table, *, got 'markdwon'; did you mean 'markdown'?"),
-    ("compare --rungs --all --svg f.svg", "--rungs is a table of its own: leave out --all, --svg"),
+    ("compare --rungs --all --html f.html", "--rungs is a table of its own: leave out --all, --html"),
     ("compare --register", "--register needs a --budget, which says what is wanted: *"),
     ("compare nowhere", "no folder nowhere; all runs that there are: secateur compare outputs"),
     ("compare --filter \"params.imgsz = '64'\"", "--filter is for the runs that MLflow has: add --mlflow; *"),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from io import StringIO
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.console import Console
 from secateur.comparisons import Run
 from secateur.errors import SpecError
 from secateur.ladders import Step, ladders
-from secateur.reporting.ladders import FORMATS, _as_many, tables
+from secateur.reporting.ladders import FORMATS, _as_many, last_rungs, tables
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
 from tests.example_report import accuracy, detector, failed, finished
@@ -101,6 +102,15 @@ def test_no_ladder_but_the_first_breaks_off(limit: int, lines: int) -> None:
     (found,) = ladders([run(ending_at(0.2, "a")), run(ending_at(0.3, "b"))])
 
     assert _as_many(found, limit) == lines
+
+
+def test_the_picture_has_a_bar_for_what_each_run_ends_at_the_most_accurate_first() -> None:
+    (found,) = ladders([run(ending_at(0.2, "a")), run(ending_at(0.3, "b"))])
+    drawn = ElementTree.fromstring(last_rungs(found))
+    named = [text.text or "" for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+
+    assert [name for name in named if "→" in name] == ["b  0.050 → 0.300", "a  0.050 → 0.200"]
+    assert "mask mAP50-95 after the last rung" in named
 
 
 def test_a_detector_has_no_masks() -> None:

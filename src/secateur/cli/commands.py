@@ -118,7 +118,10 @@ def compare(
         str, typer.Option("--filter", help="Of those: in MLflow's own syntax, params.imgsz = '640'.")
     ] = "",
     html: Annotated[Path | None, typer.Option(help="Write the table, with charts, as a page into this file.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Draw mAP over time, with the front, into this file.")] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(help="Draw mAP over time into this file; of --rungs what runs end at."),
+    ] = None,
     register: Annotated[
         bool, typer.Option("--register", help="Put what the budget offers into MLflow's model registry, as champion.")
     ] = False,
@@ -140,7 +143,7 @@ def compare(
         raise SpecError(
             '--register needs a --budget, which says what is wanted: --budget "speedup>=1.5, mask_drop<=0.02"'
         )
-    of_files = {"--all": every, "--budget": budget, "--html": html, "--svg": svg, "--register": register}
+    of_files = {"--all": every, "--budget": budget, "--html": html, "--register": register}
     if rungs and any(of_files.values()):
         asked = ", ".join(option for option, value in of_files.items() if value)
         raise SpecError(f"--rungs is a table of its own: leave out {asked}")
@@ -153,7 +156,7 @@ def compare(
             raise SpecError(f"no folder {missing[0]}; all runs that there are: secateur compare {OUTPUTS}")
         runs = comparisons.runs_in(folders or [OUTPUTS / kind for kind in ("runs", "sweeps", "searches")])
     if rungs:
-        _compare_rungs(runs, output, limit)
+        _compare_rungs(runs, output, limit, svg)
         return
     found = comparisons.compared(runs, every or terms is not None)
     best = {number: offers.best(group, terms) for number, group in enumerate(found.groups)} if terms else None
@@ -164,14 +167,16 @@ def compare(
     if html:
         _write_page(html, found, best)
     if svg:
-        _draw_front(svg, found)
+        from secateur.reporting.comparison_page import fronts_of
+
+        _draw(svg, fronts_of(found))
     if best is not None and not any(isinstance(each, offers.Offer) for each in best.values()):
         raise typer.Exit(2)
     if best and register:
         _register(offers.champion(found, best), uri, experiment)
 
 
-def _compare_rungs(runs: list[Run], output: str, limit: int) -> None:
+def _compare_rungs(runs: list[Run], output: str, limit: int, svg: Path | None) -> None:
     from secateur.ladders import ladders
     from secateur.reporting import ladders as pages
 
@@ -180,6 +185,8 @@ def _compare_rungs(runs: list[Run], output: str, limit: int) -> None:
         _console().print(pages.tables(found, limit))
     else:
         sys.stdout.write(pages.FORMATS[output](found))
+    if svg:
+        _draw(svg, [pages.last_rungs(group) for group in found])
 
 
 def _write_page(file: Path, found: Comparison, best: Offers | None) -> None:
@@ -189,14 +196,12 @@ def _write_page(file: Path, found: Comparison, best: Offers | None) -> None:
     typer.echo(f"Page     {file}", err=True)
 
 
-def _draw_front(file: Path, found: Comparison) -> None:
-    from secateur.reporting.comparison_page import front
+def _draw(file: Path, charts: list[str]) -> None:
     from secateur.reporting.pictures import picture
-    from secateur.reporting.run_charts import WIDE
 
-    if len(found.groups) != 1:
-        raise SpecError(f"--svg draws one table, got {len(found.groups)}: name runs of one device and data set")
-    _write("--svg", file, picture(front(found.groups[0], WIDE)))
+    if len(charts) != 1:
+        raise SpecError(f"--svg draws one table, got {len(charts)}: name runs of one device and data set")
+    _write("--svg", file, picture(charts[0]))
     typer.echo(f"Picture  {file}", err=True)
 
 

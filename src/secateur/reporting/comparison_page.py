@@ -78,9 +78,9 @@ def headline(group: Group) -> str:
     return f"{whole}; {least}."
 
 
-def front(group: Group, size: Size) -> str:
-    """mAP over latency of all files that can be ranked, as SVG; of many, the front alone is named."""
-    return _drawn(group, {id(entry) for entry in group.front}, LATENCY, size)
+def fronts_of(found: Comparison) -> list[str]:
+    """Of each group, mAP over latency of all files that can be ranked, as SVG; of many, the front alone is named."""
+    return [_drawn(group, {id(entry) for entry in group.front}, LATENCY, WIDE) for group in found.groups]
 
 
 def _sort(entry: Entry, reference: Entry) -> str:

@@ -12,7 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from secateur.ladders import Ladders, Step
+from secateur.reporting import charts
+from secateur.reporting.charts import Bar
 from secateur.reporting.comparison import LIMIT, csv_of, markdown_line, more
+from secateur.reporting.run_charts import WIDE
 from secateur.reporting.table import billions, millions, score
 
 HEADS = ("run", "asked", "rung", "gone", "params", "MACs", "box", "mask")
@@ -57,6 +60,23 @@ def as_json(found: Sequence[Ladders]) -> str:
     return json.dumps([asdict(group) for group in found], indent=2, allow_nan=True) + "\n"
 
 
+def last_rungs(group: Ladders) -> str:
+    """As SVG, what each run ends at, as bars with the unpruned net's accuracy behind; the most accurate first."""
+    unpruned = {step.imgsz: step.accuracy for step in group.steps if step.rung == 0}
+    ends = {step.run: step for step in group.steps if step.rung > 0}
+    bars = [
+        Bar(
+            name=f"{step.asked or step.run}  {_ends_at(step)}",
+            value=step.accuracy,
+            told=f"{step.run}: box {score(step.box_tuned)}, mask {score(step.mask_tuned)}",
+            whole=unpruned[step.imgsz],
+        )
+        for step in ends.values()
+    ]
+    kind = "box" if any(step.mask_tuned is None for step in ends.values()) else "mask"
+    return charts.bars(bars, f"{kind} mAP50-95 after the last rung", WIDE[0])
+
+
 def _as_many(group: Ladders, limit: int) -> int:
     """Lines that can be shown so that no run's ladder breaks off; that of the first run may."""
     steps = group.steps
@@ -87,6 +107,12 @@ def _rows(group: Ladders) -> Iterator[tuple[str, ...]]:
 
 def _change(pruned: float | None, tuned: float | None) -> str:
     return score(tuned) if pruned == tuned else f"{score(pruned)} → {score(tuned)}"
+
+
+def _ends_at(step: Step) -> str:
+    """Of what is ranked: `0.268 → 0.273`."""
+    pruned = step.box_pruned if step.mask_tuned is None else step.mask_pruned
+    return _change(pruned, step.accuracy)
 
 
 def _refused(step: Step) -> str:
