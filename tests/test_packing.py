@@ -10,7 +10,7 @@ from secateur import plugins
 from secateur.edge import device
 from secateur.edge.bundle import opened
 from secateur.errors import ExportError, SpecError
-from secateur.packing import candidates_of, pack
+from secateur.packing import candidates_of, default_place, pack
 from secateur.ports import ConvertingRuntime
 from secateur.results import BASELINE
 from secateur.store import digest
@@ -48,6 +48,21 @@ def test_other_candidates_go_along_when_they_are_named_once(named: list[str], ru
     manifest = pack(run_dir, tmp_path / "bundle", named).manifest
 
     assert sorted(manifest.by_name) == [BASELINE, "pruned-fp32", "pruned-int8_static"]
+
+
+def test_another_file_than_the_run_selected_can_be_shipped(run_dir: Path, tmp_path: Path) -> None:
+    manifest = pack(run_dir, tmp_path / "bundle", ["pruned-int8_static"], ship="pruned-fp32").manifest
+
+    assert list(manifest.by_name) == ["pruned-fp32", "pruned-int8_static", BASELINE]
+    assert manifest.selected == "pruned-fp32"
+    assert "`pruned-fp32` is the one to use" in (tmp_path / "bundle" / "README.md").read_text()
+    assert default_place(run_dir, tmp_path, "pruned-fp32").name.endswith("-pruned-fp32")
+
+
+def test_a_file_that_the_run_does_not_have_is_not_shipped(run_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="the run has no candidate 'pruned-fp23'.*did you mean 'pruned-fp32'"):
+        pack(run_dir, tmp_path / "bundle", [], ship="pruned-fp23")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_all_candidates_can_be_named(run_dir: Path, tmp_path: Path) -> None:

@@ -216,17 +216,17 @@ def _everywhere(run: Run) -> Iterator[Run]:
     """The run as it was measured where it was done, and as each device did that timed what it ships."""
     yield run
     for each in run.devices:
-        model = each.models.get(run.report["selected"])
+        model = each.models.get(each.selected)
         if model and model.latency:
-            yield replace(run, report=_on(each.device, model.latency, run.report))
+            yield replace(run, report=_on(each.device, each.selected, model.latency, run.report))
 
 
-def _on(device: Fingerprint, latency: Timed, report: Report) -> Report:
-    """The run with what a device found out about the file that it ships."""
+def _on(device: Fingerprint, ships: str, latency: Timed, report: Report) -> Report:
+    """The run with what a device found out about the file that its bundle ships."""
     figures = {"latency_ms": asdict(latency.ms), "speedup": asdict(latency.speedup), "batch": latency.batch}
-    candidates = [c | figures for c in report["candidates"] if c["name"] == report["selected"]]
+    candidates = [c | figures for c in report["candidates"] if c["name"] == ships]
     header = report["run"] | {"id": report["run"]["id"] + ON_DEVICE}
-    return {**report, "run": header, "device": asdict(device), "candidates": candidates}
+    return {**report, "run": header, "device": asdict(device), "candidates": candidates, "selected": ships}
 
 
 def _by_setting(runs: Iterable[Run]) -> dict[Setting, list[Run]]:

@@ -50,10 +50,13 @@ OWN = ("tracking", "outputs", "workers")
 Report = dict[str, Any]
 
 
-def pack(run_dir: Path, out: Path, candidates: Sequence[str], samples: Path | None = None) -> Bundle:
-    """Writes the folder `out` and `out`.zip, in place of what was there; what is selected and the unpruned FP32 go
-    along with the candidates that are named. Raises SpecError or ExportError."""
-    report = _report(run_dir)
+def pack(
+    run_dir: Path, out: Path, candidates: Sequence[str], samples: Path | None = None, ship: str | None = None
+) -> Bundle:
+    """Writes the folder `out` and `out`.zip, in place of what was there; what is to ship (what the run selected, unless
+    another is named) and the unpruned FP32 go along with the candidates that are named. Raises SpecError or
+    ExportError."""
+    report = _shipping(_report(run_dir), ship)
     chosen = [_candidate(report, name) for name in dict.fromkeys([report["selected"], *candidates, BASELINE])]
     _check_replaceable(out)
     fresh = out.with_name(f".{out.name}-{os.getpid()}")
@@ -74,9 +77,9 @@ def candidates_of(run_dir: Path) -> list[str]:
     return [candidate["name"] for candidate in _report(run_dir)["candidates"]]
 
 
-def default_place(run_dir: Path, bundles: Path) -> Path:
-    """`<bundles>/<run>-<what it selected>`."""
-    report = _report(run_dir)
+def default_place(run_dir: Path, bundles: Path, ship: str | None = None) -> Path:
+    """`<bundles>/<run>-<what is to ship>`."""
+    report = _shipping(_report(run_dir), ship)
     return bundles / f"{report['run']['id'].replace('/', '_')}-{report['selected']}"
 
 
@@ -92,6 +95,11 @@ def _report(run_dir: Path) -> Report:
         why = report["run"]["error"] or report["why"] or "no candidate was measured"
         raise SpecError(f"the run in {run_dir} selected nothing that could be bundled: {why}")
     return report
+
+
+def _shipping(report: Report, ship: str | None) -> Report:
+    """The same, as if it had selected that one; raises SpecError where there is none of that name."""
+    return report if ship is None else {**report, "selected": _candidate(report, ship)["name"]}
 
 
 def _candidate(report: Report, name: str) -> Report:

@@ -164,7 +164,7 @@ def test_the_offer_says_what_why_what_the_next_ones_lack_and_what_to_type(tmp_pa
 
     assert "▶ Ship baseline-int8_static of 2026-11-22_16-00-00_demo: the most accurate of 1 that keep" in told
     assert "Not baseline-fp32 of 2026-11-22_16-00-00_demo: speedup is 1, speedup >= 1.6 was asked for." in told
-    assert f"secateur bundle {tmp_path} --candidate baseline-int8_static" in told
+    assert f"secateur bundle {tmp_path} --ship baseline-int8_static" in told
 
 
 def test_an_offer_that_holds_as_measured_only_says_so(tmp_path: Path) -> None:

@@ -278,6 +278,7 @@ def _examine_machine(outputs: Path, uri: str, as_json: bool) -> None:
 @app.command()
 def bundle(
     run: Annotated[Path, typer.Argument(help="A run's folder.")] = OUTPUTS / "latest",
+    ship: Annotated[str | None, typer.Option(help="Ship this file in place of what the run selected.")] = None,
     candidate: Annotated[list[str] | None, typer.Option(help="Take this file along too; may be repeated.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Take all files along.")] = False,
     samples: Annotated[Path | None, typer.Option(help="Pictures of your own for the self-test.")] = None,
@@ -286,9 +287,9 @@ def bundle(
     """Pack what a run would ship into a folder and a .zip, with all that the device needs."""
     from secateur import packing
 
-    place = out or packing.default_place(run, OUTPUTS / "bundles")
+    place = out or packing.default_place(run, OUTPUTS / "bundles", ship)
     named = packing.candidates_of(run) if every else candidate or []
-    packed = packing.pack(run, place, named, samples)
+    packed = packing.pack(run, place, named, samples, ship)
     typer.echo(f"Bundle   {packed.folder}/ and {packed.folder}.zip")
     typer.echo(f"         {', '.join(packed.manifest.by_name)}")
     typer.echo(

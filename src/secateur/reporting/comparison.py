@@ -296,7 +296,7 @@ def offer_lines(group: Group, offer: Offer | Nothing) -> Iterator[Text]:
     for other, lacks in offer.better:
         asked = f" ({other.asked})" if other.asked else ""
         yield Text(f"  Not {other.file} of {other.run}{asked}: {_told(lacks)}.", style="dim")
-    yield Text(f"  Next     secateur bundle {entry.place} --candidate {entry.file}")
+    yield Text(f"  Next     secateur bundle {entry.place} --ship {entry.file}")
 
 
 def _facts(group: Group, entry: Entry) -> str:
