@@ -2,17 +2,20 @@
 
     python experiments/keep.py outputs/sweeps/<sweep> experiments/reports/<study>
 
-Of each finished run below the first folder, records.jsonl and report.json come to lie below the second, under the same
-number. What a single class, layer, channel or picture came to is left out: it is most of the
-bytes, and no report tells it.
+Of each finished run below the first folder, records.jsonl, report.json and what devices found out about its bundle come
+to lie below the second, under the same number. What a single class, layer, channel or picture came to is left out: it
+is most of the bytes, and no report tells it.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
+
+from secateur.manifest import DEVICES, devices_of
 
 BULKY = {"classes", "layers", "samples", "channels", "pictures"}
 """Keys of lists that are left out, wherever they stand."""
@@ -37,6 +40,8 @@ def _keep(run: Path, place: Path) -> Path:
     records = [json.loads(line) for line in (run / "records.jsonl").read_text(encoding="utf-8").splitlines()]
     (place / "report.json").write_text(_dumps(_slim(report)) + "\n", encoding="utf-8")
     (place / "records.jsonl").write_text("".join(_dumps(_slim(each)) + "\n" for each in records), encoding="utf-8")
+    if devices_of(run):
+        shutil.copytree(run / DEVICES, place / DEVICES, dirs_exist_ok=True)
     return place
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from experiments import tables
 from experiments.keep import keep
+from secateur.manifest import DEVICES, devices_of
 from secateur.records import records_in
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +62,9 @@ def told_by(report: Path) -> tuple[set[str], set[str]]:
         for part in ("baseline", "before_pruning", "rungs", "candidates")
         for each in numbers(read(run)[part])
     ]
+    found += [
+        each for run in runs(report) for device in devices_of(run) for each in numbers(json.loads(device.read_bytes()))
+    ]
     accuracies = {f"{abs(value):.3f}" for key, value in found if "map50" in key}
     return accuracies, {f"{value:.2f}" for key, value in found if "speedup" in key}
 
@@ -100,9 +104,9 @@ def test_a_kept_run_is_finished_and_its_report_tells_what_its_stages_found(run: 
 @pytest.mark.parametrize("report", KEPT, ids=lambda path: path.stem)
 def test_what_is_kept_is_small_text_without_a_path_of_the_machine_it_was_made_on(report: Path) -> None:
     for run in runs(report):
-        texts = {path.name: path.read_text(encoding="utf-8") for path in run.iterdir()}
+        texts = {path.relative_to(run): path.read_text(encoding="utf-8") for path in run.rglob("*") if path.is_file()}
 
-        assert set(texts) == {"records.jsonl", "report.json"}
+        assert {path.as_posix() for path in texts if path.parts[0] != DEVICES} == {"records.jsonl", "report.json"}
         assert sum(map(len, texts.values())) <= LARGEST
         assert not re.findall(r'"(?:/|~|file:)[^"]*"', "".join(texts.values()))
 
@@ -113,8 +117,8 @@ def test_keeping_again_what_is_kept_changes_nothing(tmp_path: Path) -> None:
 
     (kept,) = keep(first, tmp_path / "kept")
 
-    for path in first.iterdir():
-        assert (kept / path.name).read_bytes() == path.read_bytes()
+    for path in first.rglob("*.json*"):
+        assert (kept / path.relative_to(first)).read_bytes() == path.read_bytes()
 
 
 def test_every_report_is_told_in_the_overview_and_belongs_to_a_study() -> None:
