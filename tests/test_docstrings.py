@@ -35,15 +35,21 @@ def inherited(kind: ast.ClassDef, known: dict[str, ast.ClassDef]) -> set[str]:
     return {name for base in bases for name in documented_by(base) | inherited(base, known)}
 
 
+def promised(kind: ast.ClassDef, protocols: list[ast.ClassDef]) -> set[str]:
+    """What those Protocols document whose every member it has."""
+    fields = {ast.unparse(node.target) for node in kind.body if isinstance(node, ast.AnnAssign)}
+    own = fields | {method.name for method in methods_of(kind)}
+    return {name for each in protocols if documented_by(each) <= own for name in documented_by(each)}
+
+
 def undocumented(package: Path) -> Iterator[str]:
     found = {path: classes_in(path) for path in sorted(package.rglob("*.py"))}
     known = {kind.name: kind for kinds in found.values() for kind in kinds}
     protocols = [kind for path in SHAPES for kind in classes_in(path) if "Protocol" in names_of_bases(kind)]
-    promised = {name for kind in protocols for name in documented_by(kind)}
     for path, kinds in found.items():
         for kind in kinds:
             for method in methods_of(kind):
-                told = promised | documented_by(kind) | inherited(kind, known)
+                told = promised(kind, protocols) | documented_by(kind) | inherited(kind, known)
                 if is_public(path, kind, method) and method.name not in told:
                     yield f"{path.relative_to(package)}: {kind.name}.{method.name}"
 
@@ -64,10 +70,11 @@ class Base:
 class Tree(Base):
     def grow(self): ...
     def rungs(self): ...
+    def heal(self): ...
     def __call__(self): ...
     def climb(self): ...
     def _fell(self): ...
 '''
     (tmp_path / "trees.py").write_text(source)
 
-    assert list(undocumented(tmp_path)) == ["trees.py: Tree.__call__", "trees.py: Tree.climb"]
+    assert list(undocumented(tmp_path)) == [f"trees.py: Tree.{name}" for name in ("heal", "__call__", "climb")]
