@@ -90,7 +90,8 @@ class Int8Static:
     def with_integers(self, net: ModelProto, ranges: _ranges.Ranges, keep_float: set[str]) -> ModelProto:
         """A copy in INT8 but for the nodes of these names."""
         import numpy as np
-        from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData
+        from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+        from onnxruntime.quantization.calibrate import TensorsData
         from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
         quantizer = QDQQuantizer(
