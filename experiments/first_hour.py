@@ -14,7 +14,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -81,4 +80,3 @@ if __name__ == "__main__":
     print("\nseconds  step")
     for step, seconds in times.items():
         print(f"{seconds:7.1f}  {step}")
-    sys.stdout.flush()
