@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 PYTHON ?= python3 python3.13 python3.12 python3.11
 ARGS   ?=
 
+# where it is set, as in many containers, every process would compile all of torch again: seconds each
+unexport PYTHONDONTWRITEBYTECODE
+
 # ARGS="+study=…" takes the place of a target's own study
 study   = $(if $(findstring +study=,$(ARGS)),,+study=$(1))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from experiments.chaos import Command
@@ -39,6 +40,14 @@ def by_number(command: Command) -> None:
 
 def politely(command: Command) -> None:
     command.process.send_signal(signal.SIGTERM)
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """Those of the command that started it; none where it is gone."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 @contextmanager

@@ -33,7 +33,7 @@ TINY = [
 INT8 = "quantization.images=4"
 ONE_RUNG = "schedule=one_shot quantization=fp32".split()
 
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 
 
 @dataclass(frozen=True)
