@@ -11,7 +11,7 @@ from typing import Any
 from secateur.comparisons import compared, runs_in
 from secateur.reporting import charts
 from secateur.reporting.charts import Step
-from secateur.reporting.comparison_page import fronts_of
+from secateur.reporting.comparison_page import front_of
 from secateur.reporting.pictures import picture
 from secateur.reporting.run_charts import WIDE
 from secateur.reporting.summary import change
@@ -22,10 +22,10 @@ DOCS = Path(__file__).parent
 
 def drawn() -> dict[str, str]:
     """Each picture by its file's name."""
-    (front,) = fronts_of(compared(runs_in([DOCS / "example" / "honest"]), every=True))
+    (group,) = compared(runs_in([DOCS / "example" / "honest"]), every=True).groups
     report = json.loads((DOCS / "example" / "quickstart" / "report.json").read_text())
     return {
-        "front.svg": picture(front),
+        "front.svg": picture(front_of(group)),
         "ladder.svg": picture(charts.ladder(list(_steps(report)), "mask", WIDE, _least(report))),
     }
 

@@ -424,7 +424,27 @@ def test_pictures_without_labels_are_learnt_from(
     run = place.run(*BRIEF, *own, *more, "finetune=gentle", "finetune.epochs=1", "tracking=none")
 
     assert [record["stage"] for record in run.records if record["stage"] in ("gather", "annotate")] == stages
-    assert run.report["rungs"][0]["pruned"] != run.report["rungs"][0]["tuned"]
+    (trained,) = [record["outputs"] for record in run.records if record["label"] == "tuned"]
+    assert trained["accuracy"] != run.report["rungs"][0]["pruned"]
+
+
+def test_a_training_that_makes_the_net_worse_is_undone_and_told(
+    place: Place, trained_checkpoint: Path, easy_shapes: Path
+) -> None:
+    own = [f"model.weights={trained_checkpoint}", "dataset=yolo_folder", f"dataset.root={easy_shapes.parent}"]
+    harmful = ["healing=batchnorm", "finetune.epochs=1", "finetune.lr0=0.1", "finetune.warmup_epochs=0"]
+
+    run = place.run(*BRIEF, *ONE_RUNG, *own, *harmful, "schedule.target=0.1", "quantization=fp32", "tracking=none")
+
+    (rung,) = run.report["rungs"]
+    healed, exported = (
+        next(record for record in run.records if (record["stage"], record["label"]) == made)
+        for made in (("heal", "without training"), ("export", "pruned"))
+    )
+    assert rung["undone"]["mask_map50_95"] < rung["tuned"]["mask_map50_95"]
+    assert rung["tuned"] == rung["pruned"]
+    assert exported["inputs"]["weights"] == healed["outputs"]["weights"]
+    assert f"training undone: {rung['undone']['mask_map50_95']:.3f}" in run.said
 
 
 def test_sparse_training_stands_before_the_first_rung_and_is_scored(detect_checkpoint: Path, tmp_path: Path) -> None:

@@ -113,6 +113,15 @@ def test_the_picture_has_a_bar_for_what_each_run_ends_at_the_most_accurate_first
     assert "mask mAP50-95 after the last rung" in named
 
 
+def test_runs_that_are_named_alike_and_score_alike_have_a_bar_each() -> None:
+    (found,) = ladders([run(ending_at(0.2, name)) for name in ("a", "b")])
+    alike = replace(found, steps=tuple(replace(step, asked="imgsz=640") for step in found.steps))
+    drawn = ElementTree.fromstring(last_rungs(alike))
+
+    at = [text.get("transform") for text in drawn.iter("{http://www.w3.org/2000/svg}text") if "→" in (text.text or "")]
+    assert len(at) == len(set(at)) == 2
+
+
 def test_a_detector_has_no_masks() -> None:
     told = FORMATS["markdown"](ladders([run(detector())]))
 

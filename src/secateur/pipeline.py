@@ -113,9 +113,10 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
         pruned = mend(smaller, current, number, spec, data.data, stage)
         cuts = (*cuts, smaller.kept)
         training = spec.finetune.of_rung(last=number == len(ladder))
-        current = recover(pruned, training, unpruned.weights, teacher, cuts, number, unlabelled, spec, data.data, stage)
+        tuned = recover(pruned, training, unpruned.weights, teacher, cuts, number, unlabelled, spec, data.data, stage)
+        current = better(tuned, pruned)
         passes = within_budget(current, unpruned, spec.max_map_drop)
-        rungs.append(as_rung(number, target, smaller, pruned, current, passes))
+        rungs.append(as_rung(number, target, smaller, pruned, tuned, current, passes))
         stage.tell(rungs[-1])
         if passes:
             accepted, refused = current, 0
@@ -310,11 +311,18 @@ def recover(
     return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage).accuracy)
 
 
-def as_rung(number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, accepted: bool) -> Rung:
-    """What is told of a rung: the net that was cut, as it was mended, and as it was tuned."""
+def better(tuned: Net, pruned: Net) -> Net:
+    """The net that fine-tuning made of the pruned one, unless that made it worse."""
+    return tuned if tuned.accuracy.main >= pruned.accuracy.main else pruned
+
+
+def as_rung(
+    number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, kept: Net, accepted: bool
+) -> Rung:
+    """What is told of a rung: the net that was cut, as it was mended, as it was tuned, and which of both is kept."""
     return Rung(
-        number, target, smaller.reached, tuned.footprint, pruned.accuracy, tuned.accuracy, accepted, smaller.trials,
-        smaller.channels,
+        number, target, smaller.reached, kept.footprint, pruned.accuracy, kept.accuracy, accepted, smaller.trials,
+        smaller.channels, undone=None if kept is tuned else tuned.accuracy,
     )  # fmt: skip
 
 

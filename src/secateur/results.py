@@ -275,7 +275,8 @@ class Rung:
     """One step down the ladder: what was pruned, and what fine-tuning made of it; rung 0 is the unpruned net.
 
     `target` was asked for, `reached` is what came of it, both as shares of the unpruned net in the schedule's unit;
-    `trials` are there where it was searched by the clock; `channels`: what each group keeps, of how many.
+    `trials` are there where it was searched by the clock; `channels`: what each group keeps, of how many; `undone`:
+    what fine-tuning scored that made the net worse, and after which the net was kept as it had been, which `tuned` is.
     """
 
     rung: int
@@ -287,6 +288,7 @@ class Rung:
     accepted: bool
     trials: tuple[Trial, ...] = ()
     channels: dict[str, tuple[int, int]] = field(default_factory=dict)
+    undone: Accuracy | None = None
 
 
 @dataclass(frozen=True)

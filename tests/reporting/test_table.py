@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
 from secateur.reporting.table import tables
 from secateur.results import RunReport
-from tests.example_report import FAULT, detector, failed, finished, on_the_way, with_fault, without_changes
+from tests.example_report import FAULT, accuracy, detector, failed, finished, on_the_way, with_fault, without_changes
 
 
 def piped(report: RunReport, width: int = 80) -> str:
@@ -64,6 +66,15 @@ def test_what_the_net_scored_before_the_first_rung_stands_below_the_baseline() -
 
 def test_a_rejected_rung_says_so() -> None:
     assert [line.split()[0] for line in piped(finished()).splitlines() if line.endswith("rejected")] == ["3"]
+
+
+def test_a_rung_whose_training_was_undone_says_what_that_scored() -> None:
+    first, *others = finished().rungs
+    undone = replace(finished(), rungs=(replace(first, undone=accuracy(0.290, 0.230)), *others))
+
+    assert [line.split()[0] for line in piped(undone, 120).splitlines() if line.endswith("training undone: 0.230")] == [
+        "1"
+    ]
 
 
 def test_a_detector_has_dashes_for_masks() -> None:

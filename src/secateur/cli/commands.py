@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from secateur.comparisons import Comparison, Entry, Run
     from secateur.edge.coco import JsonArray
     from secateur.reporting.comparison import Offers
+
+Table = TypeVar("Table")
 
 OUTPUTS = Path("outputs")
 TRACKED = f"sqlite:///{OUTPUTS}/mlflow.db"
@@ -167,9 +169,9 @@ def compare(
     if html:
         _write_page(html, found, best)
     if svg:
-        from secateur.reporting.comparison_page import fronts_of
+        from secateur.reporting.comparison_page import front_of
 
-        _draw(svg, fronts_of(found))
+        _draw(svg, found.groups, front_of)
     if best is not None and not any(isinstance(each, offers.Offer) for each in best.values()):
         raise typer.Exit(2)
     if best and register:
@@ -186,7 +188,7 @@ def _compare_rungs(runs: list[Run], output: str, limit: int, svg: Path | None) -
     else:
         sys.stdout.write(pages.FORMATS[output](found))
     if svg:
-        _draw(svg, [pages.last_rungs(group) for group in found])
+        _draw(svg, found, pages.last_rungs)
 
 
 def _write_page(file: Path, found: Comparison, best: Offers | None) -> None:
@@ -196,12 +198,12 @@ def _write_page(file: Path, found: Comparison, best: Offers | None) -> None:
     typer.echo(f"Page     {file}", err=True)
 
 
-def _draw(file: Path, charts: list[str]) -> None:
+def _draw(file: Path, tables: Sequence[Table], chart: Callable[[Table], str]) -> None:
     from secateur.reporting.pictures import picture
 
-    if len(charts) != 1:
-        raise SpecError(f"--svg draws one table, got {len(charts)}: name runs of one device and data set")
-    _write("--svg", file, picture(charts[0]))
+    if len(tables) != 1:
+        raise SpecError(f"--svg draws one table, got {len(tables)}: name runs of one device and data set")
+    _write("--svg", file, picture(chart(tables[0])))
     typer.echo(f"Picture  {file}", err=True)
 
 

@@ -7,7 +7,7 @@ pointer is its `<title>`. Nothing here needs JavaScript, a network or a browser.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from secateur import fronts
@@ -223,11 +223,11 @@ def latencies(spreads: Sequence[Spread], width: int) -> str:
 
 
 def bars(found: Sequence[Bar], x: str, width: int) -> str:
-    """A line a name in the order given, the names above the bars."""
+    """A line for each in the order given, also where names are alike; the names stand above the bars."""
     import altair as alt
 
-    rows = [{"name": bar.name, "value": bar.value, "told": bar.told, "whole": bar.whole, "zero": 0} for bar in found]
-    line = alt.Y("name:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0.62, paddingOuter=0.5))
+    rows = [asdict(bar) | {"line": line, "zero": 0} for line, bar in enumerate(found)]
+    line = alt.Y("line:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0.62, paddingOuter=0.5))
     across = alt.X("value:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
     base = alt.Chart(_values(rows))
     behind = alt.Chart(_values([row for row in rows if row["whole"] is not None]))

@@ -78,9 +78,9 @@ def headline(group: Group) -> str:
     return f"{whole}; {least}."
 
 
-def fronts_of(found: Comparison) -> list[str]:
-    """Of each group, mAP over latency of all files that can be ranked, as SVG; of many, the front alone is named."""
-    return [_drawn(group, {id(entry) for entry in group.front}, LATENCY, WIDE) for group in found.groups]
+def front_of(group: Group) -> str:
+    """mAP over latency of all files that can be ranked, as SVG; of many, the front alone is named."""
+    return _drawn(group, {id(entry) for entry in group.front}, LATENCY, WIDE)
 
 
 def _sort(entry: Entry, reference: Entry) -> str:

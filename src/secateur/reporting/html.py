@@ -78,6 +78,7 @@ def _environment() -> Environment:
         table.billions,
         table.megabytes,
         table.speedup,
+        table.verdict,
         summary.change,
         summary.change_interval,
         summary.decibels,

@@ -67,6 +67,7 @@ def rung_dict(rung: Rung) -> dict[str, Any]:
         "accepted": rung.accepted,
         "trials": [asdict(trial) for trial in rung.trials],
         "channels": {name: {"kept": kept, "of": width} for name, (kept, width) in rung.channels.items()},
+        "undone": rung.undone and asdict(rung.undone),
     }
 
 

@@ -184,5 +184,8 @@ def with_interval(interval: Interval) -> str:
 
 
 def verdict(rung: Rung) -> str:
-    """Whether the rung stayed within the budget."""
-    return "" if rung.accepted else "rejected"
+    """Whether the rung stayed within the budget, and what fine-tuning scored where it was undone."""
+    told = [] if rung.accepted else ["rejected"]
+    if rung.undone:
+        told.append(f"training undone: {score(rung.undone.main)}")
+    return "; ".join(told)
