@@ -80,7 +80,7 @@ def test_files_in_another_runtime_stand_beside_the_unpruned_fp32_in_onnx_runtime
         benchmark=Benchmark(2, 0.1, 0.0),
     )  # fmt: skip
     stage = Runner(Tools(yolo, ChannelPruner(), yolo, no_progress), Store(tmp_path / "store"), ())
-    unpruned = Net(artifact(seg_checkpoint), Footprint(1, 1), Accuracy(0, 0, 0, 0, 8, "nobody"))
+    unpruned = Net(artifact(seg_checkpoint), Footprint(1, 1), Accuracy(0, 0, 0, 0, 8, "nobody"), NOWHERE)
 
     first, other = measure({"baseline": unpruned}, spec, artifact(shapes.parent), NAMES, stage)
 
@@ -104,7 +104,7 @@ def test_a_file_that_gives_nan_stays_in_the_report_with_its_fault_and_the_run_go
     )  # fmt: skip
     records = Records()
     stage = Runner(Tools(yolo, ChannelPruner(), yolo, no_progress), Store(tmp_path / "store"), (records,))
-    unpruned = Net(artifact(seg_checkpoint), Footprint(1, 1), Accuracy(0, 0, 0, 0, 8, "nobody"))
+    unpruned = Net(artifact(seg_checkpoint), Footprint(1, 1), Accuracy(0, 0, 0, 0, 8, "nobody"), NOWHERE)
 
     sound, spoiled = measure({"baseline": unpruned}, spec, artifact(shapes.parent), NAMES, stage)
 

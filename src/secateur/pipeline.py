@@ -71,11 +71,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Net:
-    """A checkpoint with what it costs and what it scores."""
+    """A checkpoint with what it costs and what it scores; `matches` are what it found, picture by picture."""
 
     weights: Artifact
     footprint: Footprint
     accuracy: Accuracy
+    matches: Artifact
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
         cuts = (*cuts, smaller.kept)
         training = spec.finetune.of_rung(last=number == len(ladder))
         tuned = recover(pruned, training, unpruned.weights, teacher, cuts, number, unlabelled, spec, data.data, stage)
-        current = better(tuned, pruned)
+        current = better(tuned, pruned, data.names, number, spec, stage)
         passes = within_budget(current, unpruned, spec.max_map_drop)
         rungs.append(as_rung(number, target, smaller, pruned, tuned, current, passes))
         stage.tell(rungs[-1])
@@ -203,7 +204,7 @@ def unpruned_net(spec: RunSpec, weights: Path | None, data: Artifact, stage: Run
             spec.imgsz, None, model.architecture, model.training, data, spec.seed, stage.tools.detector.processes
         )
     made = stage(baseline.run, inputs, "baseline")
-    return Net(made.weights, made.footprint, score(made.weights, "baseline", None, spec, data, stage).accuracy)
+    return as_net(made.weights, made.footprint, "baseline", None, spec, data, stage)
 
 
 def sparsified(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
@@ -213,7 +214,7 @@ def sparsified(unpruned: Net, spec: RunSpec, data: Artifact, stage: Runner) -> N
     scope = spec.scope
     inputs = sparsify.Inputs(unpruned.weights, data, spec.sparsity, scope.head, scope.keep, spec.imgsz, spec.seed)
     made = stage(sparsify.run, inputs, "sparse")
-    return Net(made.weights, unpruned.footprint, score(made.weights, "sparse", None, spec, data, stage).accuracy)
+    return as_net(made.weights, unpruned.footprint, "sparse", None, spec, data, stage)
 
 
 def swapped(net: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
@@ -223,7 +224,7 @@ def swapped(net: Net, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
         return net
     made = stage(swap.run, swap.Inputs(net.weights, spec.activation), spec.activation)
     weights = healed(made.weights, net, made.kept, None, spec, data, stage)
-    return Net(weights, net.footprint, score(weights, "swapped", None, spec, data, stage).accuracy)
+    return as_net(weights, net.footprint, "swapped", None, spec, data, stage)
 
 
 def changed(nets: dict[str, Net]) -> dict[str, Accuracy]:
@@ -260,7 +261,7 @@ def cut(
 def mend(pruned: prune.Outputs, before: Net, rung: int, spec: RunSpec, data: Artifact, stage: Runner) -> Net:
     """The pruned net, mended as far as that goes without training, and scored."""
     weights = healed(pruned.weights, before, pruned.kept, rung, spec, data, stage)
-    return Net(weights, pruned.footprint, score(weights, "pruned", rung, spec, data, stage).accuracy)
+    return as_net(weights, pruned.footprint, "pruned", rung, spec, data, stage)
 
 
 def healed(
@@ -308,12 +309,16 @@ def recover(
         unpruned if training.freeze == "untouched" else None, stage.tools.detector.processes,
     )  # fmt: skip
     made = stage(finetune.run, inputs, "fine-tuning", rung)
-    return Net(made.weights, pruned.footprint, score(made.weights, "tuned", rung, spec, data, stage).accuracy)
+    return as_net(made.weights, pruned.footprint, "tuned", rung, spec, data, stage)
 
 
-def better(tuned: Net, pruned: Net) -> Net:
-    """The net that fine-tuning made of the pruned one, unless that made it worse."""
-    return tuned if tuned.accuracy.main >= pruned.accuracy.main else pruned
+def better(tuned: Net, pruned: Net, names: tuple[str, ...], rung: int, spec: RunSpec, stage: Runner) -> Net:
+    """The net that fine-tuning made of the pruned one, unless that is measurably worse."""
+    if tuned.accuracy.main >= pruned.accuracy.main:
+        return tuned
+    inputs = contrast.Inputs(pruned.matches, {"tuned": tuned.matches}, names, DRAWS, spec.seed)
+    change = stage(contrast.run, inputs, "fine-tuning", rung).changes["tuned"].main
+    return pruned if change.is_measurable else tuned
 
 
 def as_rung(
@@ -427,6 +432,14 @@ def contrasts(matches: dict[str, Artifact], names: tuple[str, ...], spec: RunSpe
     others = {name: found for name, found in matches.items() if name != BASELINE}
     inputs = contrast.Inputs(matches[BASELINE], others, names, DRAWS, spec.seed)
     return stage(contrast.run, inputs, "accuracies")
+
+
+def as_net(
+    weights: Artifact, footprint: Footprint, label: str, rung: int | None, spec: RunSpec, data: Artifact, stage: Runner
+) -> Net:
+    """A checkpoint, scored."""
+    scored = score(weights, label, rung, spec, data, stage)
+    return Net(weights, footprint, scored.accuracy, scored.matches)
 
 
 def score(

@@ -276,7 +276,7 @@ class Rung:
 
     `target` was asked for, `reached` is what came of it, both as shares of the unpruned net in the schedule's unit;
     `trials` are there where it was searched by the clock; `channels`: what each group keeps, of how many; `undone`:
-    what fine-tuning scored that made the net worse, and after which the net was kept as it had been, which `tuned` is.
+    what fine-tuning scored where that is measurably worse (95 %) and the net was kept as it had been, which `tuned` is.
     """
 
     rung: int
