@@ -313,12 +313,12 @@ def recover(
 
 
 def better(tuned: Net, pruned: Net, names: tuple[str, ...], rung: int, spec: RunSpec, stage: Runner) -> Net:
-    """The net that fine-tuning made of the pruned one, unless that is measurably worse."""
+    """The net that fine-tuning made of the pruned one, unless that scores less and finds measurably less."""
     if tuned.accuracy.main >= pruned.accuracy.main:
         return tuned
     inputs = contrast.Inputs(pruned.matches, {"tuned": tuned.matches}, names, DRAWS, spec.seed)
-    change = stage(contrast.run, inputs, "fine-tuning", rung).changes["tuned"].main
-    return pruned if change.is_measurable else tuned
+    change = stage(contrast.run, inputs, "fine-tuning", rung).changes["tuned"]
+    return pruned if change.is_loss else tuned
 
 
 def as_rung(

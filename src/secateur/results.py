@@ -128,6 +128,11 @@ class AccuracyChange:
         """Of the figure that budgets speak of."""
         return self.box_map50_95 if self.mask_map50_95 is None else self.mask_map50_95
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether boxes or masks are measurably worse."""
+        return any(change is not None and change.high < 0 for change in (self.box_map50_95, self.mask_map50_95))
+
 
 @dataclass(frozen=True)
 class ClassChange:
