@@ -75,7 +75,7 @@ STAGES = sum(
         "depict": (1 + 4) * (1 + 3),
         "locate": (1 + 4) * 2,  # those in INT8
         "evaluate": 1 + 4 * 2 + (1 + 4) * (1 + 3),  # the checkpoints, pruned and tuned, and the files
-        "contrast": 4 * 3,  # all files of a job together
+        "contrast": 4 + 4 * 3,  # each tuned net with what it was before, and all files of a job together
         "benchmark": 4 * 3,
     }.values()
 )

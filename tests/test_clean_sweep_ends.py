@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from experiments.chaos import Command, report
 from secateur.records import records_in
+from secateur.stages import contrast
 from tests.example_commands import BRIEF, FEW, words_of
 
 pytestmark = pytest.mark.slow
@@ -145,8 +146,8 @@ def test_what_another_version_made_is_told_and_done_again_and_nothing_else(
 
     told, again, *_ = attempt.said.splitlines()
     assert told.startswith(f"secateur: going on with {aged.parent}: 3 jobs: 2 finished, 1 failed")
-    assert again == "secateur: contrast is repeated, and what follows from it: VERSION 0 → 2"
-    assert {record["version"] for record in records_in(aged) if record["stage"] == "contrast"} == {2}
+    assert again == f"secateur: contrast is repeated, and what follows from it: VERSION 0 → {contrast.VERSION}"
+    assert {record["version"] for record in records_in(aged) if record["stage"] == "contrast"} == {contrast.VERSION}
     assert (other.read_bytes(), other.stat().st_mtime_ns) == (before, stamp)
 
 
@@ -159,7 +160,10 @@ def test_a_job_that_another_process_does_is_waited_for_and_left_out(
         assert command.process.stderr
         line = f"secateur: {aged} is being worked on by another process; waiting for it\n"
         assert line in iter(command.process.stderr.readline, "")
-        done = [record | {"version": 2} if record["stage"] == "contrast" else record for record in records_in(aged)]
+        done = [
+            record | {"version": contrast.VERSION} if record["stage"] == "contrast" else record
+            for record in records_in(aged)
+        ]
         (aged / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in done))
     command.end()
 

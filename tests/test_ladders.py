@@ -122,6 +122,22 @@ def test_runs_that_are_named_alike_and_score_alike_have_a_bar_each() -> None:
     assert len(at) == len(set(at)) == 2
 
 
+def test_a_training_that_was_undone_is_marked_where_one_figure_stands() -> None:
+    first, *others = finished().rungs
+    undone = replace(first, tuned=first.pruned, undone=accuracy(0.290, 0.230))
+    told = FORMATS["markdown"](ladders([run(replace(finished(), id="a", rungs=(undone, *others)))]))
+
+    assert "| 0.300 | 0.240 (undone) |" in told
+    assert told.count("(undone)") == 2  # and where it is explained
+
+
+def test_each_run_is_drawn_before_its_own_unpruned_net() -> None:
+    large = replace(ending_at(0.3, "large"), baseline=accuracy(0.6, 0.5))
+    told = steps(ending_at(0.2, "small"), large)
+
+    assert {step.run: step.unpruned for step in told if step.rung} == {"small": 0.351, "large": 0.5}
+
+
 def test_a_detector_has_no_masks() -> None:
     told = FORMATS["markdown"](ladders([run(detector())]))
 

@@ -65,6 +65,15 @@ def test_a_file_that_the_run_does_not_have_is_not_shipped(run_dir: Path, tmp_pat
     assert not (tmp_path / "bundle").exists()
 
 
+def test_a_file_that_gives_nothing_of_use_is_not_shipped(run_dir: Path, tmp_path: Path) -> None:
+    report = json.loads((run_dir / "report.json").read_text())
+    next(c for c in report["candidates"] if c["name"] == "pruned-fp32")["fault"] = "output0 is not finite"
+    (run_dir / "report.json").write_text(json.dumps(report))
+
+    with pytest.raises(SpecError, match="^pruned-fp32 is of no use: output0 is not finite; give --ship another"):
+        pack(run_dir, tmp_path / "bundle", [], ship="pruned-fp32")
+
+
 def test_all_candidates_can_be_named(run_dir: Path, tmp_path: Path) -> None:
     assert len(pack(run_dir, tmp_path / "bundle", candidates_of(run_dir)).manifest.models) == 4
 

@@ -1,4 +1,4 @@
-"""What the pipeline does with splits that overlap, and with a file that is of no use."""
+"""What the pipeline does with splits that overlap, with a training that harms, and with a file that is of no use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from secateur.adapters.channel_pruning import ChannelPruner
 from secateur.adapters.yolo.door import Yolo
 from secateur.app.commands import check
 from secateur.errors import SpecError
-from secateur.pipeline import File, Net, check_apart, located, measure
+from secateur.pipeline import File, Net, check_apart, kept_net, located, measure
 from secateur.ports import Quantizer, Tools
 from secateur.quantizers.fp16 import Fp16
 from secateur.quantizers.fp32 import Fp32
@@ -32,6 +32,8 @@ from secateur.specs import Benchmark, Timer
 from secateur.stages import prepare
 from secateur.store import Store, artifact
 from tests.conftest import IMGSZ, no_progress
+from tests.stages.test_contrast import NAMES as TWO
+from tests.stages.test_contrast import SURE, kept, without
 
 VERSION = 1
 NOWHERE: Any = None
@@ -166,3 +168,36 @@ def test_nothing_is_said_where_the_splits_are_apart(caplog: pytest.LogCaptureFix
     check_apart(data(shared=0), Int8Static())
 
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("mask_map", "unfound", "box_only", "kept_one"),
+    [
+        (0.30, 0, False, "tuned"),  # as good
+        (0.29, 1, False, "tuned"),  # one picture of forty may be chance
+        (0.25, 10, False, "pruned"),
+        (0.29, 10, True, "pruned"),  # boxes tell that it is worse
+        (0.31, 10, True, "tuned"),  # what budgets speak of has gained
+    ],
+)
+def test_a_training_is_kept_unless_it_scores_less_and_finds_measurably_less(
+    mask_map: float, unfound: int, box_only: bool, kept_one: str, tmp_path: Path
+) -> None:
+    worse = without(unfound)
+    found = replace(worse, mask=SURE.mask) if box_only else worse
+    pruned, tuned = (
+        Net(NOWHERE, NOWHERE, Accuracy(0.4, 0.4, score, score, 40, "nobody"), kept(matches, tmp_path, name))
+        for name, score, matches in (("pruned", 0.30, SURE), ("tuned", mask_map, found))
+    )
+    stage = Runner(Tools(NOWHERE, NOWHERE, NOWHERE, no_progress), Store(tmp_path / "store"), ())
+
+    assert (
+        kept_net(tuned, pruned, TWO, 1, check(["model=yolov8n_seg"]), stage)
+        is {"pruned": pruned, "tuned": tuned}[kept_one]
+    )
+
+
+def test_a_net_that_was_not_trained_is_kept_and_compared_with_nothing() -> None:
+    net = Net(NOWHERE, NOWHERE, NOWHERE, NOWHERE)
+
+    assert kept_net(net, net, TWO, 1, NOWHERE, NOWHERE) is net

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from secateur.reporting.summary import headline
+from secateur.reporting.summary import headline, undoing
 from secateur.reporting.table import tables
 from secateur.results import Epoch, Rung, RunReport, StageRecord
 
@@ -88,6 +88,8 @@ class Screen:
     def rung_finished(self, rung: Rung) -> None:
         if not rung.accepted:
             self.console.print(f"  rung {rung.rung} loses more than max_map_drop")
+        if told := undoing(rung):
+            self.console.print(f"  {told}", highlight=False, soft_wrap=True)
 
     def run_finished(self, report: RunReport) -> None:
         self.close()

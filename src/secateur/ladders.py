@@ -14,8 +14,9 @@ from secateur.errors import SpecError
 @dataclass(frozen=True)
 class Step:
     """A net of a run: unpruned (rung 0), or after a rung, of which `target` is the share that was to go of `unit` and
-    `reached` the one that went. mAP50-95 as fractions, `pruned` healed and not yet trained, `tuned` after training; of
-    a detector, whose masks are none, None."""
+    `reached` the one that went. mAP50-95 as fractions, `pruned` healed and not yet trained, `tuned` after training,
+    unless that was `undone`; of a detector, whose masks are none, None. `unpruned` is the accuracy of the run's own
+    unpruned net."""
 
     run: str
     asked: str
@@ -31,11 +32,13 @@ class Step:
     mask_pruned: float | None
     mask_tuned: float | None
     accepted: bool
+    undone: bool
+    unpruned: float
 
     @property
     def accuracy(self) -> float:
-        """What is ranked: mask mAP50-95 after training, or box mAP50-95 of a detector."""
-        return self.box_tuned if self.mask_tuned is None else self.mask_tuned
+        """What is ranked: mask mAP50-95 of the rung's net, or box mAP50-95 of a detector."""
+        return _main(self.box_tuned, self.mask_tuned)
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,18 @@ def _ladder(run: Run, asked: str) -> Iterator[Step]:
     report = run.report
     name, spec, baseline = report["run"]["id"], report["run"]["spec"], report["baseline"]
     size, unit = spec["imgsz"], spec["schedule"]["unit"]
+    unpruned = _main(baseline["box_map50_95"], baseline["mask_map50_95"])
     yield Step(name, "", size, 0, unit, 0.0, 0.0, baseline["params"], baseline["macs"],
-               *_scores(baseline, baseline), accepted=True)  # fmt: skip
+               *_scores(baseline, baseline), accepted=True, undone=False, unpruned=unpruned)  # fmt: skip
     for rung in report["rungs"]:
         yield Step(name, asked, size, rung["rung"], unit, rung["target"], rung["reached"], rung["params"], rung["macs"],
-                   *_scores(rung["pruned"], rung["tuned"]), accepted=rung["accepted"])  # fmt: skip
+                   *_scores(rung["pruned"], rung["tuned"]), accepted=rung["accepted"],
+                   undone=bool(rung.get("undone")), unpruned=unpruned)  # fmt: skip
 
 
 def _scores(pruned: Mapping[str, Any], tuned: Mapping[str, Any]) -> tuple[float, float, float | None, float | None]:
     return pruned["box_map50_95"], tuned["box_map50_95"], pruned["mask_map50_95"], tuned["mask_map50_95"]
+
+
+def _main(box: float, mask: float | None) -> float:
+    return box if mask is None else mask

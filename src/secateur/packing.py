@@ -98,8 +98,13 @@ def _report(run_dir: Path) -> Report:
 
 
 def _shipping(report: Report, ship: str | None) -> Report:
-    """The same, as if it had selected that one; raises SpecError where there is none of that name."""
-    return report if ship is None else {**report, "selected": _candidate(report, ship)["name"]}
+    """The same, as if it had selected that one; raises SpecError where none has that name, or it is of no use."""
+    if ship is None:
+        return report
+    chosen = _candidate(report, ship)
+    if fault := chosen.get("fault"):
+        raise SpecError(f"{ship} is of no use: {fault}; give --ship another of the run's files")
+    return {**report, "selected": chosen["name"]}
 
 
 def _candidate(report: Report, name: str) -> Report:

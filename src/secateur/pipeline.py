@@ -115,7 +115,7 @@ def run(spec: RunSpec, header: RunHeader, tools: Tools, store: Store, sinks: Seq
         cuts = (*cuts, smaller.kept)
         training = spec.finetune.of_rung(last=number == len(ladder))
         tuned = recover(pruned, training, unpruned.weights, teacher, cuts, number, unlabelled, spec, data.data, stage)
-        current = better(tuned, pruned, data.names, number, spec, stage)
+        current = kept_net(tuned, pruned, data.names, number, spec, stage)
         passes = within_budget(current, unpruned, spec.max_map_drop)
         rungs.append(as_rung(number, target, smaller, pruned, tuned, current, passes))
         stage.tell(rungs[-1])
@@ -312,22 +312,23 @@ def recover(
     return as_net(made.weights, pruned.footprint, "tuned", rung, spec, data, stage)
 
 
-def better(tuned: Net, pruned: Net, names: tuple[str, ...], rung: int, spec: RunSpec, stage: Runner) -> Net:
-    """The net that fine-tuning made of the pruned one, unless that scores less and finds measurably less."""
-    if tuned.accuracy.main >= pruned.accuracy.main:
-        return tuned
+def kept_net(tuned: Net, pruned: Net, names: tuple[str, ...], rung: int, spec: RunSpec, stage: Runner) -> Net:
+    """The net that fine-tuning made of the pruned one, unless it scores less and its boxes or masks are measurably
+    worse."""
+    if tuned is pruned:
+        return pruned
     inputs = contrast.Inputs(pruned.matches, {"tuned": tuned.matches}, names, DRAWS, spec.seed)
     change = stage(contrast.run, inputs, "fine-tuning", rung).changes["tuned"]
-    return pruned if change.is_loss else tuned
+    return pruned if tuned.accuracy.main < pruned.accuracy.main and change.is_loss else tuned
 
 
 def as_rung(
-    number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, kept: Net, accepted: bool
+    number: int, target: float, smaller: prune.Outputs, pruned: Net, tuned: Net, current: Net, accepted: bool
 ) -> Rung:
     """What is told of a rung: the net that was cut, as it was mended, as it was tuned, and which of both is kept."""
     return Rung(
-        number, target, smaller.reached, kept.footprint, pruned.accuracy, kept.accuracy, accepted, smaller.trials,
-        smaller.channels, undone=None if kept is tuned else tuned.accuracy,
+        number, target, smaller.reached, current.footprint, pruned.accuracy, current.accuracy, accepted, smaller.trials,
+        smaller.channels, undone=None if current is tuned else tuned.accuracy,
     )  # fmt: skip
 
 

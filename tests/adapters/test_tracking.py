@@ -15,7 +15,7 @@ import pytest
 from secateur.adapters.tracking import replay, replay_device
 from secateur.errors import ExportError, TrackingError
 from secateur.manifest import Check, DeviceReport, OnDevice
-from tests.example_report import detector, failed, finished, on_the_way
+from tests.example_report import accuracy, detector, failed, finished, on_the_way
 from tests.example_run import ID, device_report
 from tests.example_tracking import (
     client,
@@ -56,6 +56,16 @@ def test_rungs_are_logged_once_each_with_the_baseline_as_step_0(uri: str, live: 
     assert history(uri, run_id, "rung/mask_map50_95") == [(0, 0.351), (1, 0.340), (2, 0.325), (3, 0.25)]
     assert history(uri, run_id, "rung/pruned_mask_map50_95") == [(0, 0.351), (1, 0.240), (2, 0.150), (3, 0.05)]
     assert history(uri, run_id, "rung/macs_g") == [(0, 6.36), (1, 4.77), (2, 3.18), (3, 2.544)]
+
+
+def test_what_a_training_scored_that_was_undone_is_logged_beside_what_the_rung_kept(uri: str, tmp_path: Path) -> None:
+    first, *others = finished().rungs
+    report = replace(finished(), id="undone", rungs=(replace(first, undone=accuracy(0.290, 0.230)), *others))
+    write_folder(tmp_path / "undone", report)
+    run_id = log_live(uri, tmp_path / "undone", report)
+
+    assert history(uri, run_id, "rung/undone_mask_map50_95") == [(1, 0.230)]
+    assert history(uri, run_id, "rung/mask_map50_95")[1] == (1, 0.340)
 
 
 def test_the_curve_of_each_training_is_logged_epoch_by_epoch(uri: str, live: tuple[Path, str]) -> None:

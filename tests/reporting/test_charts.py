@@ -125,3 +125,18 @@ def test_a_rung_tells_both_accuracies() -> None:
     told = titles(ElementTree.fromstring(charts.ladder(steps, "mask", (300, 200))))
 
     assert "1: pruned 0.200, fine-tuned 0.350, 3.00 G MACs, rejected" in told
+
+
+def test_a_rung_whose_training_was_undone_tells_what_that_came_to() -> None:
+    steps = [Step("baseline", None, 0.4, 6, "6.00", True), Step("1", 0.35, 0.35, 3, "−50 %", True, undone=0.2)]
+
+    told = titles(ElementTree.fromstring(charts.ladder(steps, "mask", (300, 200))))
+
+    assert "1: pruned 0.350, fine-tuned 0.200, undone: 0.350, 3.00 G MACs" in told
+
+
+def test_whiskers_lie_within_an_axis_that_begins_at_0() -> None:
+    points = [Point("a", 1.0, 0.1, y_interval=(0.0, 0.4)), Point("b", 2.0, 0.01)]
+    drawn = ElementTree.fromstring(charts.front(points, "ms", "mask", (300, 200)))
+
+    assert {"0.4"} & set(texts(drawn))

@@ -68,13 +68,16 @@ def test_a_rejected_rung_says_so() -> None:
     assert [line.split()[0] for line in piped(finished()).splitlines() if line.endswith("rejected")] == ["3"]
 
 
-def test_a_rung_whose_training_was_undone_says_what_that_scored() -> None:
-    first, *others = finished().rungs
-    undone = replace(finished(), rungs=(replace(first, undone=accuracy(0.290, 0.230)), *others))
+@pytest.mark.parametrize(("number", "verdict"), [(0, "undone"), (2, "rejected, undone")])
+def test_a_rung_whose_training_was_undone_says_so_and_what_that_scored(number: int, verdict: str) -> None:
+    rungs = list(finished().rungs)
+    rungs[number] = replace(rungs[number], undone=accuracy(0.290, 0.230))
+    lines = piped(replace(finished(), rungs=tuple(rungs))).splitlines()
 
-    assert [line.split()[0] for line in piped(undone, 120).splitlines() if line.endswith("training undone: 0.230")] == [
-        "1"
+    assert [line for line in lines if line.endswith(f" {verdict}") and line[0].isdigit()] == [
+        line for line in lines if line.startswith(f"{number + 1} ")
     ]
+    assert f"rung {number + 1}: fine-tuning came to box 0.290, mask 0.230, measurably worse" in " ".join(lines)
 
 
 def test_a_detector_has_dashes_for_masks() -> None:

@@ -61,7 +61,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Step:
-    """A rung of the ladder: accuracy before and after fine-tuning, MACs in G; `before` is None for the unpruned net."""
+    """A rung of the ladder: accuracy before and after fine-tuning, MACs in G; `before` is None for the unpruned net.
+    `undone` is what a training came to that was undone, so that `after` is what was `before`."""
 
     name: str
     before: float | None
@@ -70,6 +71,7 @@ class Step:
     cost: str
     """What is written above the bar."""
     accepted: bool
+    undone: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,10 @@ def front(points: Sequence[Point], x: str, y: str, size: Size, least: float | No
 
     across = alt.X("x:Q", title=x, scale=alt.Scale(zero=True, nice=True), axis=_axis())
     scale = alt.Scale(zero=False, nice=True, padding=8)
-    if points and min(p.y for p in points) < NEAR_ZERO * (most := max(p.y for p in points)):
-        scale = alt.Scale(domain=[0, HEADROOM * most], nice=True)
+    if points and min(p.y for p in points) < NEAR_ZERO * max(p.y for p in points):
+        scale = alt.Scale(
+            domain=[0, HEADROOM * max(p.y_interval[1] if p.y_interval else p.y for p in points)], nice=True
+        )
     up = alt.Y("y:Q", title=y, scale=scale, axis=_axis())
     best = unbeaten(points)
     stairs = alt.Chart(_values([{"x": p.x, "y": p.y} for p in best])).mark_line(
@@ -351,6 +355,8 @@ def _rungs(steps: Sequence[Step]) -> altair.X:
 
 def _rung(step: Step) -> dict[str, Any]:
     before = "" if step.before is None else f"pruned {step.before:.3f}, fine-tuned "
+    if step.undone is not None:
+        before += f"{step.undone:.3f}, undone: "
     refused = "" if step.accepted else ", rejected"
     return {
         "name": step.name,

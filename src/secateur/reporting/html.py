@@ -73,6 +73,7 @@ def _environment() -> Environment:
     )
     names: tuple[Callable[..., str], ...] = (
         summary.search,
+        summary.undoing,
         table.score,
         table.millions,
         table.billions,

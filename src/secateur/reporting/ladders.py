@@ -21,7 +21,8 @@ from secateur.reporting.table import billions, millions, score
 HEADS = ("run", "asked", "rung", "gone", "params", "MACs", "box", "mask")
 METHOD = (
     "mAP50-95 of checkpoints: after pruning and healing → after fine-tuning; one figure where nothing was trained. "
-    "Runs stand by their last rung, the most accurate first; (refused): more was lost than max_map_drop allows."
+    "Runs stand by their last rung, the most accurate first; (refused): more was lost than max_map_drop allows; "
+    "(undone): a training that made the net measurably worse."
 )
 
 
@@ -62,14 +63,13 @@ def as_json(found: Sequence[Ladders]) -> str:
 
 def last_rungs(group: Ladders) -> str:
     """As SVG, what each run ends at, as bars with the unpruned net's accuracy behind; the most accurate first."""
-    unpruned = {step.imgsz: step.accuracy for step in group.steps if step.rung == 0}
     ends = {step.run: step for step in group.steps if step.rung > 0}
     bars = [
         Bar(
             name=f"{step.asked or step.run}  {_ends_at(step)}",
             value=step.accuracy,
             told=f"{step.run}: box {score(step.box_tuned)}, mask {score(step.mask_tuned)}",
-            whole=unpruned[step.imgsz],
+            whole=step.unpruned,
         )
         for step in ends.values()
     ]
@@ -101,7 +101,7 @@ def _rows(group: Ladders) -> Iterator[tuple[str, ...]]:
             millions(step.params),
             billions(step.macs),
             _change(step.box_pruned, step.box_tuned),
-            _change(step.mask_pruned, step.mask_tuned) + _refused(step),
+            _change(step.mask_pruned, step.mask_tuned) + _remark(step),
         )
 
 
@@ -115,8 +115,8 @@ def _ends_at(step: Step) -> str:
     return _change(pruned, step.accuracy)
 
 
-def _refused(step: Step) -> str:
-    return "" if step.accepted else " (refused)"
+def _remark(step: Step) -> str:
+    return " (refused)" * (not step.accepted) + " (undone)" * step.undone
 
 
 FORMATS: dict[str, Callable[[Sequence[Ladders]], str]] = {"markdown": markdown, "csv": as_csv, "json": as_json}

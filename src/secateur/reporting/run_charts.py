@@ -133,6 +133,7 @@ def steps(report: RunReport) -> list[Step]:
                 macs_g=rung.footprint.macs / 1e9,
                 cost=change(rung.footprint.macs, footprint.macs),
                 accepted=rung.accepted,
+                undone=rung.undone.main if rung.undone else None,
             )
             for rung in report.rungs
         ),

@@ -101,6 +101,15 @@ def search(rung: Rung) -> str:
     return f"{line}, {refused} refused as not measurably faster than the unpruned" if refused else line
 
 
+def undoing(rung: Rung) -> str:
+    """What the training scored that was undone; empty where none was."""
+    if rung.undone is None:
+        return ""
+    box, mask = rung.undone.box_map50_95, rung.undone.mask_map50_95
+    scored = f"box {box:.3f}" if mask is None else f"box {box:.3f}, mask {mask:.3f}"
+    return f"rung {rung.rung}: fine-tuning came to {scored}, measurably worse, and was undone"
+
+
 def selected(report: RunReport) -> Candidate | None:
     """The candidate that ships."""
     return next((candidate for candidate in report.candidates if candidate.name == report.selected), None)

@@ -20,6 +20,7 @@ from secateur.reporting.summary import (
     ratio,
     search,
     span,
+    undoing,
 )
 from secateur.results import BASELINE, Accuracy, Candidate, Change, EndToEnd, Footprint, Interval, Rung, RunReport
 
@@ -31,7 +32,8 @@ def tables(report: RunReport) -> RenderableType:
     parts: list[RenderableType] = [Text(headline(report), style="bold")]
     if report.baseline is not None and report.baseline_footprint is not None:
         parts += ["", _ladder(report, report.baseline, report.baseline_footprint)]
-        notes = [accuracy_method(report.baseline), *filter(None, map(search, report.rungs))]
+        told = (tell(rung) for rung in report.rungs for tell in (search, undoing))
+        notes = [accuracy_method(report.baseline), *filter(None, told)]
         parts += [Text(note, style="dim") for note in notes]
     if report.candidates:
         faults = [Text(f"✗ {c.name}: {c.fault}", style="red") for c in report.candidates if c.fault]
@@ -184,8 +186,5 @@ def with_interval(interval: Interval) -> str:
 
 
 def verdict(rung: Rung) -> str:
-    """Whether the rung stayed within the budget, and what fine-tuning scored where it was undone."""
-    told = [] if rung.accepted else ["rejected"]
-    if rung.undone:
-        told.append(f"training undone: {score(rung.undone.main)}")
-    return "; ".join(told)
+    """Whether the rung stayed within the budget, and whether its training was undone."""
+    return ", ".join(["rejected"] * (not rung.accepted) + ["undone"] * (rung.undone is not None))

@@ -1,5 +1,5 @@
-"""What each candidate's mAP differs by from the baseline's, on the same validation pictures, and each class'; files
-from the unpruned FP32, a trained net from what it was before."""
+"""What mAP differs by, over all and of each class, on the same validation pictures: of files from the unpruned FP32
+file's, of a net from what it was before it was trained."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     Scores = tuple[Floats, Floats | None]  # (1 + draws, classes) of boxes and of masks
 
-VERSION = 2
+VERSION = 3
 LIBRARIES = ("numpy",)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`baseline` and `candidates` are matches, as the evaluate stage makes them; `names` are the classes'."""
+    """`baseline`, which all are compared with, and `candidates` are matches, as the evaluate stage makes them; `names`
+    are the classes'."""
 
     baseline: Artifact
     candidates: dict[str, Artifact]

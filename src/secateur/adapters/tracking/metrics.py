@@ -23,11 +23,14 @@ def ladder(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def rung_metrics(rung: Mapping[str, Any]) -> dict[str, float | None]:
-    """`rung/…`: millions of parameters, G MACs, and mAP50-95 as it was tuned and, `rung/pruned_…`, as it was pruned."""
+    """`rung/…`: millions of parameters, G MACs, and mAP50-95 as it was tuned, `rung/pruned_…`, as it was pruned, and,
+    `rung/undone_…`, as a training left it that was undone."""
+    undone = rung.get("undone")
     return {
         **_footprint_metrics("rung", rung),
         **accuracy_metrics("rung/", rung["tuned"]),
         **accuracy_metrics("rung/pruned_", rung["pruned"]),
+        **(accuracy_metrics("rung/undone_", undone) if undone else {}),
     }
 
 
