@@ -32,7 +32,7 @@ compare: $(VENV)/.ready ## set runs side by side
 	@$(BIN)/secateur compare $(ARGS)
 
 ui: $(VENV)/.ready ## open MLflow's pages on 127.0.0.1
-	@$(BIN)/secateur ui $(ARGS)
+	@$(BIN)/secateur ui $(ARGS) || [ $$? -eq 130 ]
 
 bench: $(VENV)/.ready ## hold secateur against its goals; one part: ARGS=store (hours for all)
 	@$(BIN)/python experiments/bench.py $(ARGS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from secateur import cli
+from secateur import __version__, cli
 from tests.example_run import ID, NAMES, write_run
 
 Say = Callable[..., tuple[int, str, str]]
@@ -94,3 +94,7 @@ def test_a_device_of_an_unknown_run_gets_one_line(secateur: Say, tmp_path: Path)
     assert code == 2
     assert stderr.startswith("secateur: device.json has format 7, and secateur ")
     assert list(tmp_path.iterdir()) == [tmp_path / "device.json"]
+
+
+def test_the_version_is_told(secateur: Say) -> None:
+    assert secateur("--version")[:2] == (0, f"secateur {__version__}\n")

@@ -65,6 +65,17 @@ def test_a_file_that_the_run_does_not_have_is_not_shipped(run_dir: Path, tmp_pat
     assert not (tmp_path / "bundle").exists()
 
 
+def test_of_a_run_that_selected_nothing_the_newest_beside_it_that_did_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "outputs")
+    failed = tmp_path / "outputs" / "runs" / "99990101-000000-000000_failed"
+    failed.mkdir()
+    told = {"run": {"error": "no file 'best.pt'"}, "selected": None, "why": None}
+    (failed / "report.json").write_text(json.dumps(told))
+
+    with pytest.raises(SpecError, match=f"selected nothing .*: no file 'best.pt'; the newest that did: .*{ID}$"):
+        pack(failed, tmp_path / "bundle", [])
+
+
 def test_a_file_that_gives_nothing_of_use_is_not_shipped(run_dir: Path, tmp_path: Path) -> None:
     report = json.loads((run_dir / "report.json").read_text())
     next(c for c in report["candidates"] if c["name"] == "pruned-fp32")["fault"] = "output0 is not finite"

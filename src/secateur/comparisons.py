@@ -181,8 +181,8 @@ def _damaged(name: str, reason: str) -> Report:
 def compared(runs: Sequence[Run], every: bool = False) -> Comparison:
     """What each finished run ships, and the unpruned FP32; with `every`, each of its files.
 
-    A file that stands in several runs is told once, with that of its speed-ups that is the median; but for what they
-    ship, where not `every` file is asked for.
+    A file that stands in several runs is told once, with that of its speed-ups that is the median, of an even number
+    the better of both; but for what they ship, where not `every` file is asked for.
     """
     runs = sorted(runs, key=lambda run: run.place)  # as their names begin with the time
     finished = [run for run in runs if run.report["selected"] and run.report["device"]]
@@ -216,17 +216,20 @@ def _everywhere(run: Run) -> Iterator[Run]:
     """The run as it was measured where it was done, and as each device did that timed what it ships."""
     yield run
     for each in run.devices:
-        model = each.models.get(each.selected)
-        if model and model.latency:
-            yield replace(run, report=_on(each.device, each.selected, model.latency, run.report))
+        timed = {name: model.latency for name, model in each.models.items() if model.latency}
+        if each.selected in timed:
+            yield replace(run, report=_on(each.device, each.selected, timed, run.report))
 
 
-def _on(device: Fingerprint, ships: str, latency: Timed, report: Report) -> Report:
-    """The run with what a device found out about the file that its bundle ships."""
-    figures = {"latency_ms": asdict(latency.ms), "speedup": asdict(latency.speedup), "batch": latency.batch}
-    candidates = [c | figures for c in report["candidates"] if c["name"] == ships]
+def _on(device: Fingerprint, ships: str, timed: Mapping[str, Timed], report: Report) -> Report:
+    """The run with what a device found out about the files of its bundle."""
     header = report["run"] | {"id": report["run"]["id"] + ON_DEVICE}
+    candidates = [c | _figures(timed[c["name"]]) for c in report["candidates"] if c["name"] in timed]
     return {**report, "run": header, "device": asdict(device), "candidates": candidates, "selected": ships}
+
+
+def _figures(latency: Timed) -> dict[str, Any]:
+    return {"latency_ms": asdict(latency.ms), "speedup": asdict(latency.speedup), "batch": latency.batch}
 
 
 def _by_setting(runs: Iterable[Run]) -> dict[Setting, list[Run]]:
@@ -258,7 +261,7 @@ def _group(where: Setting, runs: Sequence[Run], asked: Mapping[str, str], every:
 def _entry(run: Run, asked: str, file: Mapping[str, Any], times: Mapping[Any, float]) -> Entry:
     batch, speedup = file.get("batch", 1), Interval(**file["speedup"])
     p50_ms = file["latency_ms"]["p50"] / batch
-    own = unpruned(run.report)  # none where a device timed what ships: it tells no more of the unpruned than the ratio
+    own = unpruned(run.report)  # none where a device could not time it
     unpruned_p50 = times.get(setting(run.report))
     return Entry(
         run=run.report["run"]["id"],
@@ -297,9 +300,12 @@ def _distinct(entries: Iterable[Entry], every: bool) -> Iterator[Entry]:
     found: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
         whose = entry.place if entry.ships and not every else None
-        found[whose, entry.file, entry.sha256, entry.runtime, entry.threads, entry.imgsz, entry.batch].append(entry)
+        where = entry.run.endswith(ON_DEVICE) and not entry.is_unpruned
+        found[whose, where, entry.file, entry.sha256, entry.runtime, entry.threads, entry.imgsz, entry.batch].append(
+            entry
+        )
     for same in found.values():
-        middle = sorted(same, key=lambda entry: entry.speedup.median)[(len(same) - 1) // 2]
+        middle = sorted(same, key=lambda entry: entry.speedup.median)[len(same) // 2]
         asked = middle.asked if len(same) == 1 else ""  # what several runs made alike is no matter of what was asked
         yield replace(middle, asked=asked, ships=any(entry.ships for entry in same))
 

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,8 +94,17 @@ def _report(run_dir: Path) -> Report:
         raise SpecError(f"{run_dir} holds no finished run; do one: secateur run +study=quickstart") from error
     if report["selected"] is None:
         why = report["run"]["error"] or report["why"] or "no candidate was measured"
-        raise SpecError(f"the run in {run_dir} selected nothing that could be bundled: {why}")
+        raise SpecError(f"the run in {run_dir} selected nothing that could be bundled: {why}{_another(run_dir)}")
     return report
+
+
+def _another(run_dir: Path) -> str:
+    """The newest run beside it that could be bundled, for an error."""
+    for path in sorted(run_dir.resolve().parent.glob("*/report.json"), reverse=True):
+        with suppress(OSError, ValueError, KeyError):  # a report that is damaged is another matter
+            if json.loads(path.read_text())["selected"]:
+                return f"; the newest that did: {os.path.relpath(path.parent)}"
+    return ""
 
 
 def _shipping(report: Report, ship: str | None) -> Report:

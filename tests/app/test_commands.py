@@ -154,15 +154,18 @@ def test_a_command_leaves_nothing_behind_in_the_process(folder: Path, monkeypatc
 
 
 def test_a_run_that_fails_is_reported_like_one_that_ends_well(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    overrides = [f"dataset.{split}=1" for split in ("train", "val")] + ["model.weights=missing.pt", "tracking=none"]
+    overrides = [f"dataset.{split}=1" for split in ("train", "val")] + [
+        "model.weights=yolo_missing.pt",
+        "tracking=none",
+    ]
     code = commands.main(overrides)
 
     (run,) = (folder / "outputs" / "runs").iterdir()
     report = json.loads((run / "report.json").read_text())
     assert code == 2
-    assert capsys.readouterr().err == "secateur: model.weights: no file 'missing.pt'\n"
+    assert capsys.readouterr().err == "secateur: model.weights: no file 'yolo_missing.pt'\n"
     assert report["run"]["status"] == "failed"
-    assert report["run"]["error"] == "model.weights: no file 'missing.pt'"
+    assert report["run"]["error"] == "model.weights: no file 'yolo_missing.pt'"
     assert shlex.split(report["run"]["command"]) == ["secateur", "run", *overrides]
     assert (folder / "outputs" / "latest").resolve() == run
 
@@ -184,14 +187,27 @@ def test_latest_is_moved_on_where_a_killed_process_of_this_number_was_about_to(f
     assert (folder / "outputs" / "latest").readlink() == Path("runs/run")
 
 
-@pytest.mark.parametrize(("place", "told"), [(".", "secateur ui "), (str(ROOT), "make ui ")])
-def test_what_to_type_next_goes_where_the_run_was_started(
-    place: str, told: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("place", "overrides", "told"),
+    [
+        (".", ["+study=mine"], ["secateur ui ", "secateur run +study=mine schedule.target=0.45 "]),
+        (str(ROOT), ["+study=quickstart"], ["make ui ", 'make run ARGS="schedule.target=0.45" ']),
+        (str(ROOT), ["seed=1", "schedule.target=0.2"], ['make run ARGS="seed=1 schedule.target=0.45" ']),
+    ],
+)
+def test_what_to_type_next_goes_where_the_run_was_started_and_asks_for_what_it_did(
+    place: str,
+    overrides: list[str],
+    told: list[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from rich.console import Console
 
     monkeypatch.chdir(place)
 
-    commands._say_where_run(Console(), folder)
+    commands._say_where_run(Console(), folder, overrides)
 
-    assert f"Next     {told}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(command in said for command in told)

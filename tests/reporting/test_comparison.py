@@ -11,7 +11,7 @@ from rich.console import Console
 from secateur.comparisons import compared, runs_in
 from secateur.errors import ExportError
 from secateur.manifest import Check, OnDevice
-from secateur.offers import best, parse
+from secateur.offers import Offer, best, parse
 from secateur.reporting.comparison import FORMATS, Offers, tables
 from secateur.reporting.summary import report_dict
 from secateur.results import RunReport
@@ -85,6 +85,32 @@ def test_a_device_that_measured_a_bundle_of_a_run_has_a_table_of_its_own(tmp_pat
     assert "2.00× (1.90–2.10)" in board
     assert " 40.0 " in board
     assert "(its bundle)" in board
+
+
+def test_a_bundle_that_was_timed_where_its_run_was_stands_beside_the_run(tmp_path: Path) -> None:
+    here = finished()
+    assert here.fingerprint
+    write(here, tmp_path)
+    (tmp_path / "devices").mkdir()
+    again = replace(device_report(p50=80.0), device=here.fingerprint)
+    (tmp_path / "devices" / "here.json").write_bytes(msgspec.json.encode(again))
+
+    lines = [line for line in shown(tmp_path).splitlines() if "pruned-int8_static" in line]
+
+    assert [("(its bundle)" in line, "2.7× (2.6–2.8)" in line) for line in lines] in (
+        [[(True, False), (False, True)], [(False, True), (True, False)]]
+    )
+
+
+def test_a_budget_is_of_a_board_too_where_its_bundle_was_timed(tmp_path: Path) -> None:
+    write(finished(), tmp_path)
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "board.json").write_bytes(msgspec.json.encode(device_report(p50=80.0)))
+
+    _, board = compared(runs_in([tmp_path]), every=True).groups
+
+    assert board.reference is not None
+    assert isinstance(best(board, parse("speedup>=1.5")), Offer)
 
 
 def test_what_a_device_says_of_itself_is_text_and_no_markup(tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ def test_a_rung_whose_training_was_undone_says_so_and_what_that_scored(number: i
     assert f"rung {number + 1}: fine-tuning came to box 0.290, mask 0.230, measurably worse" in " ".join(lines)
 
 
+def test_a_run_whose_unpruned_net_finds_nothing_says_that_its_accuracies_say_nothing() -> None:
+    blind = replace(finished(), baseline=accuracy(0.012, 0.004))
+
+    assert "finds next to nothing in the validation pictures (mAP50-95 0.004)" in piped(blind, 200)
+    assert "finds next to nothing" not in piped(finished(), 200)
+
+
 def test_a_detector_has_dashes_for_masks() -> None:
     lines = [line.split() for line in piped(detector()).splitlines()]
 

@@ -183,6 +183,11 @@ def make_outputs(plain: dict[str, Any]) -> None:
         raise StageError(f"cannot write: {error}; make room, or choose another folder with outputs=…") from error
 
 
+def _may_be_published(weights: str) -> bool:
+    """By Ultralytics, whose list of names takes seconds to import."""
+    return Path(weights).name == weights and weights.lower().startswith("yolo")
+
+
 def check_places(spec: RunSpec) -> None:
     """What can be known of the outside world before torch is imported."""
     for kind in PARTS:
@@ -192,7 +197,7 @@ def check_places(spec: RunSpec) -> None:
         "model.weights": spec.model.weights,
         "distillation.teacher": spec.distillation.teacher,
     }.items():
-        if weights is not None and Path(weights).name != weights and not Path(weights).is_file():
+        if weights is not None and not (Path(weights).is_file() or _may_be_published(weights)):
             raise SpecError(f"{key}: no file {weights!r}")
     if (folder := spec.dataset.unlabelled) is not None and not Path(folder).is_dir():
         raise SpecError(f"dataset.unlabelled: no folder {folder!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 IN_CHECKOUT = """\
 make ui                                    this run in MLflow
-         make run ARGS="schedule.target=0.45"       prune more; what is done already is not done again
+         make run ARGS="{more}"       prune more; what is done already is not done again
          .venv/bin/secateur bundle                  what ships, packed for the device
          make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"   your own net and pictures"""
 ELSEWHERE = """\
 secateur ui                                this run in MLflow
-         secateur run … schedule.target=0.45        the same, more pruned; what is done already is not done again
+         secateur run {more}        prune more; what is done already is not done again
          secateur bundle                            what ships, packed for the device"""
+MORE = "schedule.target=0.45"
 
 
 def main(arguments: list[str]) -> int:
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> int:
         if report.error:
             failures.append("" if is_on(DEBUG) else f"secateur: {report.error}")  # with a traceback, it was told there
         else:
-            _say_where_run(Console(), folder)
+            _say_where_run(Console(), folder, order.overrides)
 
     with as_command(["secateur run", *arguments]), in_one_line():
         run()
@@ -137,10 +138,14 @@ def _say_where_sensitivity(console: Console, folder: Path) -> None:
     )  # fmt: skip
 
 
-def _say_where_run(console: Console, folder: Path) -> None:
-    where = os.path.relpath(folder)
+def _say_where_run(console: Console, folder: Path, overrides: Sequence[str]) -> None:
+    where, in_checkout = os.path.relpath(folder), Path.cwd() == shipped("conf").parent
+    same = [override for override in overrides if not override.startswith("schedule.target=")]
+    if in_checkout and same == ["+study=quickstart"]:  # which make run adds by itself
+        same = []
+    more = shlex.join([*trust_option(), *same, MORE])
     console.print(
         f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\n"
-        f"Next     {IN_CHECKOUT if Path.cwd() == shipped('conf').parent else ELSEWHERE}",
+        f"Next     {(IN_CHECKOUT if in_checkout else ELSEWHERE).format(more=more)}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

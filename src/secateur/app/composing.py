@@ -148,6 +148,10 @@ def _one_line(error: BaseException, shown_by: str = SHOWN) -> str:
     if hidden := re.search(r"Key '(\w+)' is not in struct\s+full_key: (\S+)", f"{error}\n{error.__cause__}"):
         near = plugins.nearest(hidden[2], _beside(hidden[2], error))
         return f"unknown key {hidden[2]!r}; see what there is {shown_by}{near}"
+    if named := re.match(r"Error parsing override '([\w/]+)'\s+missing EQUAL", str(error)):
+        return f"{named[1]!r} is no override, which is written key=value; of a study: +study={named[1]}"
+    if re.match(r"Could not override 'study'", str(error)):
+        return "a study is added with a plus: +study=…"
     if gone := re.match(r"Could not delete from config\. '(\S+)' does not exist", str(error)):
         return f"unknown key {gone[1]!r}; see what there is {shown_by}"
     return " ".join(str(error).split())

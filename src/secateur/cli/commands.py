@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from secateur import __version__
 from secateur.errors import SpecError
 from secateur.plugins import nearest
 
@@ -46,6 +47,18 @@ Trust = Annotated[
     typer.Option("--trust", help="Open the checkpoints that are named even if they could run code: docs/security.md."),
 ]
 Outputs = Annotated[Path, typer.Option(help="The folder that runs write to.")]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"secateur {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all(
+    version: Annotated[bool, typer.Option("--version", help="Tell the version.", callback=_tell_version)] = False,
+) -> None: ...
 
 
 @app.command()

@@ -29,7 +29,8 @@ Packed by secateur {manifest.secateur} from the run `{manifest.run.id}`, {manife
     secateur bench . --json device.json       # two minutes: are its outputs right here, and how fast is it here
     secateur predict . image.jpg
 
-in this folder, or with the .zip instead of the `.`. Neither torch nor a compiler is needed.
+in this folder, or with the .zip instead of the `.`. Where no index has secateur, `pip install` takes the folder of a
+checkout, or its wheel. Neither torch nor a compiler is needed.
 
 ## Back where it was made
 

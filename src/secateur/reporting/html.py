@@ -42,6 +42,7 @@ def render(report: RunReport) -> str:
         .render(
             report=report,
             headline=summary.headline(report),
+            caution=summary.caution(report),
             figures=_figures(report),
             drawn={name: Markup(svg) for name, svg in _charts(report).items()},
             channels=run_charts.kept_channels(report),

@@ -35,6 +35,9 @@ MEASURED = (
 """What `report.json` tells of a latency besides its percentiles."""
 
 NO_DIFFERENCE = "no measurable difference"
+
+USELESS = 0.01
+"""mAP50-95 of an unpruned net below which there is nothing that could be lost."""
 """What is said where a 95 % interval holds "no difference"."""
 
 
@@ -85,6 +88,16 @@ def headline(report: RunReport) -> str:
     accuracy = accuracy_change(candidate, before.accuracy if before else report.baseline)
     slow = before.latency if before else candidate.latency
     return f"{cost}, {accuracy}, {_speed(candidate.latency, slow)}: {candidate.name}."
+
+
+def caution(report: RunReport) -> str:
+    """That the run's accuracies say nothing, as the unpruned net has none; empty where it has."""
+    if report.baseline is None or report.baseline.main >= USELESS:
+        return ""
+    return (
+        f"The unpruned net finds next to nothing in the validation pictures (mAP50-95 {report.baseline.main:.3f}), so "
+        "that no accuracy here says anything: are weights, classes and imgsz those that belong to these pictures?"
+    )
 
 
 def goal(rung: Rung) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 from secateur.reporting.summary import (
     NO_DIFFERENCE,
     accuracy_method,
+    caution,
     change,
     change_interval,
     change_method,
@@ -30,6 +31,8 @@ NONE = "–"
 def tables(report: RunReport) -> RenderableType:
     """What `console.print` shows of a run; at most 80 columns, and plain text where there is no terminal."""
     parts: list[RenderableType] = [Text(headline(report), style="bold")]
+    if doubt := caution(report):
+        parts.append(Text(doubt, style="bold red"))
     if report.baseline is not None and report.baseline_footprint is not None:
         parts += ["", _ladder(report, report.baseline, report.baseline_footprint)]
         told = (tell(rung) for rung in report.rungs for tell in (search, undoing))

@@ -36,7 +36,8 @@ def load(weights: Path) -> BaseModel:
 def _why(error: Exception) -> str:
     """The first sentence, without what Ultralytics shouts before it and adds in brackets."""
     first, *_ = str(error).strip().splitlines() or [type(error).__name__]
-    return re.split(r"\. | \(", SHOUT.sub("", first))[0].rstrip(".")
+    why = re.split(r"\. | \(", SHOUT.sub("", first))[0].rstrip(".")
+    return type(error).__name__ if why.isdigit() else why
 
 
 def save(net: BaseModel, out: Path, imgsz: int | None = None) -> None:
