@@ -50,15 +50,6 @@ def test_what_was_timed_several_times_is_told_with_its_median_speed_up() -> None
     assert {entry.speedup.median for entry in group.entries} == {3.0}
 
 
-def test_of_two_measurements_the_better_is_told_so_that_no_rival_is_handicapped() -> None:
-    twice = {"a": 2.0, "b": 4.0}
-    runs = [run(replace(at(finished(), speedup=Interval(s, s, s)), id=place), place) for place, s in twice.items()]
-
-    (group,) = compared(runs, every=True).groups
-
-    assert {entry.speedup.median for entry in group.entries} == {4.0}
-
-
 def test_runs_of_other_devices_data_or_evaluators_are_in_groups_of_their_own() -> None:
     here = finished()
     assert here.fingerprint

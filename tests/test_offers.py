@@ -1,9 +1,10 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from secateur.comparisons import Comparison, Group, Run, compared
+from secateur.comparisons import Comparison, Group, Run, compared, runs_in
 from secateur.errors import SpecError
 from secateur.offers import MEASURES, Nothing, Offer, best, champion, parse
 from secateur.reporting.summary import report_dict
@@ -105,6 +106,20 @@ def test_where_nothing_fits_the_nearest_is_told() -> None:
     assert isinstance(offer, Nothing)
     assert offer.nearest.file == "pruned-int8_static"
     assert [str(lack) for lack in offer.lacks] == ["speedup is 2.73, speedup >= 3 was asked for"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "measured"),
+    [("speedup>=3", {"speedup": 3.17}), ("speedup>=1.7, mask_drop<=0.02", {})],  # at 96 px, over 128 px; at 128 px
+)
+def test_what_is_measured_over_another_unpruned_than_the_runs_own_is_told(
+    budget: str, measured: dict[str, float]
+) -> None:
+    (found,) = compared(runs_in([Path(__file__).parents[1] / "docs" / "example" / "honest"]), every=True).groups
+    offer = best(found, parse(budget))
+
+    assert isinstance(offer, Offer)
+    assert offer.measured == pytest.approx(measured, abs=0.01)
 
 
 def test_a_budget_of_masks_makes_no_sense_for_a_detector() -> None:

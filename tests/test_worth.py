@@ -65,6 +65,17 @@ def test_a_pruned_file_that_beats_all_that_is_as_fast_was_worth_it() -> None:
     assert beaten(found) == {"int8 alone": (True, True), "the unpruned FP32": (False, False)}
 
 
+def test_a_rival_counts_as_the_pruned_files_own_run_timed_it() -> None:
+    found = weighed(
+        run("a", "magnitude", file("baseline-int8", 0.335, 2.5), file(PRUNED, 0.33, 2.5)),
+        run("b", "magnitude", file("baseline-int8", 0.335, 1.0), file(PRUNED, 0.2, 1.0)),
+    )
+
+    assert found
+    assert found.pruned.run == "a"
+    assert beaten(found)["int8 alone"] == (True, False)
+
+
 def test_it_is_not_shown_where_a_file_with_less_effort_is_as_fast_and_as_accurate() -> None:
     found = weighed(run("a", "magnitude", file("baseline-int8", 0.335, 2.5), file(PRUNED, 0.33, 2.5)))
 

@@ -105,11 +105,12 @@ class Setting:
 @dataclass(frozen=True)
 class Group:
     """Files that may be compared, those that ship or, where it is `whole`, all; the fastest first, what is not ranked
-    last."""
+    last. `measurements` are all that were made of them, run by run."""
 
     setting: Setting
     entries: tuple[Entry, ...]
     whole: bool
+    measurements: tuple[Entry, ...]
 
     @property
     def ranked(self) -> list[Entry]:
@@ -181,8 +182,8 @@ def _damaged(name: str, reason: str) -> Report:
 def compared(runs: Sequence[Run], every: bool = False) -> Comparison:
     """What each finished run ships, and the unpruned FP32; with `every`, each of its files.
 
-    A file that stands in several runs is told once, with that of its speed-ups that is the median, of an even number
-    the better of both; but for what they ship, where not `every` file is asked for.
+    A file that stands in several runs is told once, with that of its speed-ups that is the median; but for what they
+    ship, where not `every` file is asked for.
     """
     runs = sorted(runs, key=lambda run: run.place)  # as their names begin with the time
     finished = [run for run in runs if run.report["selected"] and run.report["device"]]
@@ -249,13 +250,13 @@ def _setting(report: Report) -> Setting:
 
 def _group(where: Setting, runs: Sequence[Run], asked: Mapping[str, str], every: bool) -> Group:
     times = unpruned_ms(run.report for run in runs)
-    entries = [
+    entries = tuple(
         _entry(run, asked[run.place], file, times)
         for run in runs
         for file in run.report["candidates"]
         if every or file["name"] in (run.report["selected"], BASELINE)
-    ]
-    return Group(where, tuple(sorted(_distinct(entries, every), key=_place)), every)
+    )
+    return Group(where, tuple(sorted(_distinct(entries, every), key=_place)), every, entries)
 
 
 def _entry(run: Run, asked: str, file: Mapping[str, Any], times: Mapping[Any, float]) -> Entry:
@@ -305,7 +306,7 @@ def _distinct(entries: Iterable[Entry], every: bool) -> Iterator[Entry]:
             entry
         )
     for same in found.values():
-        middle = sorted(same, key=lambda entry: entry.speedup.median)[len(same) // 2]
+        middle = sorted(same, key=lambda entry: entry.speedup.median)[(len(same) - 1) // 2]
         asked = middle.asked if len(same) == 1 else ""  # what several runs made alike is no matter of what was asked
         yield replace(middle, asked=asked, ships=any(entry.ships for entry in same))
 

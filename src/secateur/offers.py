@@ -7,7 +7,7 @@ those first whose intervals lie inside as a whole, so that somebody else who mea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -49,10 +49,14 @@ def _drop(of: Callable[[Entry], float | None], change: Callable[[Entry], Change 
         value, before, found = of(entry), of(reference), change(entry)
         if value is None or before is None:
             return None
-        is_own = (entry.unpruned_sha256, entry.imgsz) == (reference.sha256, reference.imgsz)
-        return Reading(before - value, -found.low if found and is_own else before - value)
+        return Reading(before - value, -found.low if found and _is_own(entry, reference) else before - value)
 
     return measure
+
+
+def _is_own(entry: Entry, reference: Entry) -> bool:
+    """Whether that is the unpruned FP32 of the file's own run."""
+    return (entry.unpruned_sha256, entry.imgsz) == (reference.sha256, reference.imgsz)
 
 
 def _speedup(entry: Entry, reference: Entry) -> Reading:
@@ -108,13 +112,15 @@ class Lack:
 class Offer:
     """What to ship; `unsure` are the terms that it keeps as measured and not with the whole of its interval.
 
-    `better` would be preferred, but for what they lack; the nearest first.
+    `better` would be preferred, but for what they lack; the nearest first. `measured` is what the budget's measures
+    come to, where they are to another unpruned FP32 than that of the file's own run; else empty.
     """
 
     entry: Entry
     unsure: tuple[Lack, ...]
     better: tuple[tuple[Entry, tuple[Lack, ...]], ...]
     why: str
+    measured: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,9 @@ def best(group: Group, budget: Sequence[Term]) -> Offer | Nothing:
     why = f"the {'most accurate' if costs else 'fastest'} of {len(sure or inside)} that keep the budget" + (
         " with the whole of their 95 % intervals" if sure else ""
     )
-    return Offer(chosen, doubts[id(chosen)], tuple((entry, lacks[id(entry)]) for entry in better), why)
+    others = tuple((entry, lacks[id(entry)]) for entry in better)
+    measured = {} if _is_own(chosen, reference) else dict(_measured(chosen, reference, budget))
+    return Offer(chosen, doubts[id(chosen)], others, why, measured)
 
 
 def champion(found: Comparison, best: Mapping[int, Offer | Nothing]) -> Entry:
@@ -194,6 +202,12 @@ def _lacks(entry: Entry, reference: Entry, budget: Sequence[Term], worst: bool =
         if term.excess(value) > 1e-9:
             found.append(Lack(term, value))
     return tuple(found)
+
+
+def _measured(entry: Entry, reference: Entry, budget: Sequence[Term]) -> Iterator[tuple[str, float]]:
+    for term in budget:
+        if reading := MEASURES[term.measure](entry, reference):
+            yield term.measure, reading.observed
 
 
 def _miss(lacks: tuple[Lack, ...]) -> float:

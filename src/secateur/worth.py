@@ -1,10 +1,11 @@
 """Whether pruning was worth it: the pruned files of a group against what costs less effort.
 
 That is the unpruned FP32, a quantizer alone, a smaller picture and a smaller net, each in the same runtime with as many
-threads and pictures at once. A file is as fast as another unless their times' 95 % intervals lie apart. Two that were
-compared with one unpruned FP32 are told apart where the 95 % intervals of their changes, each drawn around its own mAP,
-do not overlap: less is claimed than a paired comparison could. Between nets, and between picture sizes, no interval is
-known, and the difference stands as it was measured.
+threads and pictures at once; what the pruned file's own run timed in turns with it is taken as it was timed there. A
+file is as fast as another unless their times' 95 % intervals lie apart. Two that were compared with one unpruned FP32
+are told apart where the 95 % intervals of their changes, each drawn around its own mAP, do not overlap: less is claimed
+than a paired comparison could. Between nets, and between picture sizes, no interval is known, and the difference stands
+as it was measured.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def weigh(group: Group) -> Weighed | None:
         return None
     order = [Verdict.NOT_SHOWN, Verdict.OPEN, Verdict.WORTH]
     weighed = [
-        Weighed(entry, len(pruned), _rivals(entry, ranked, reference), _at_random(entry, ranked)) for entry in pruned
+        Weighed(entry, len(pruned), _rivals(entry, _beside(entry, group), reference), _at_random(entry, ranked))
+        for entry in pruned
     ]
     return max(weighed, key=lambda each: (order.index(each.verdict), each.margin, each.pruned.accuracy))
 
@@ -100,6 +102,12 @@ def weigh(group: Group) -> Weighed | None:
 def is_pruned(entry: Entry) -> bool:
     """Whether it is a pruned net's, by its name."""
     return entry.file.startswith(PRUNED)
+
+
+def _beside(pruned: Entry, group: Group) -> list[Entry]:
+    """What is ranked; the files that the pruned one's run timed in turns with it, as they were timed there."""
+    own = {(entry.file, entry.sha256): entry for entry in group.measurements if entry.run == pruned.run}
+    return [own.get((entry.file, entry.sha256), entry) for entry in group.ranked]
 
 
 def _rivals(pruned: Entry, entries: Sequence[Entry], reference: Entry) -> tuple[Rival, ...]:

@@ -290,6 +290,9 @@ def offer_lines(group: Group, offer: Offer | Nothing) -> Iterator[Text]:
         return
     entry = offer.entry
     yield Text(f"▶ Ship {entry.file} of {entry.run}: {offer.why}.", style="bold")
+    if offer.measured:
+        told = ", ".join(f"{name} {value:.3g}" for name, value in offer.measured.items())
+        yield Text(f"  To the unpruned FP32 that all here are compared with: {told}. To its own run's:")
     yield Text(f"  {_facts(group, entry)}")
     if offer.unsure:
         yield Text(f"  As measured only; with the worse end of its 95 % interval {_told(offer.unsure)}.")
