@@ -9,6 +9,7 @@ from typing import Any
 
 from secateur.comparisons import Run, asked_of
 from secateur.errors import SpecError
+from secateur.fronts import main_accuracy
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Step:
     @property
     def accuracy(self) -> float:
         """What is ranked: mask mAP50-95 of the rung's net, or box mAP50-95 of a detector."""
-        return _main(self.box_tuned, self.mask_tuned)
+        return self.box_tuned if self.mask_tuned is None else self.mask_tuned
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _ladder(run: Run, asked: str) -> Iterator[Step]:
     report = run.report
     name, spec, baseline = report["run"]["id"], report["run"]["spec"], report["baseline"]
     size, unit = spec["imgsz"], spec["schedule"]["unit"]
-    unpruned = _main(baseline["box_map50_95"], baseline["mask_map50_95"])
+    unpruned = main_accuracy(baseline)
     yield Step(name, "", size, 0, unit, 0.0, 0.0, baseline["params"], baseline["macs"],
                *_scores(baseline, baseline), accepted=True, undone=False, unpruned=unpruned)  # fmt: skip
     for rung in report["rungs"]:
@@ -94,7 +95,3 @@ def _ladder(run: Run, asked: str) -> Iterator[Step]:
 
 def _scores(pruned: Mapping[str, Any], tuned: Mapping[str, Any]) -> tuple[float, float, float | None, float | None]:
     return pruned["box_map50_95"], tuned["box_map50_95"], pruned["mask_map50_95"], tuned["mask_map50_95"]
-
-
-def _main(box: float, mask: float | None) -> float:
-    return box if mask is None else mask

@@ -7,7 +7,7 @@ those first whose intervals lie inside as a whole, so that somebody else who mea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -168,8 +168,8 @@ def best(group: Group, budget: Sequence[Term]) -> Offer | Nothing:
         " with the whole of their 95 % intervals" if sure else ""
     )
     others = tuple((entry, lacks[id(entry)]) for entry in better)
-    measured = {} if _is_own(chosen, reference) else dict(_measured(chosen, reference, budget))
-    return Offer(chosen, doubts[id(chosen)], others, why, measured)
+    measured = {term.measure: _reading(term, chosen, reference).observed for term in budget}
+    return Offer(chosen, doubts[id(chosen)], others, why, {} if _is_own(chosen, reference) else measured)
 
 
 def champion(found: Comparison, best: Mapping[int, Offer | Nothing]) -> Entry:
@@ -195,19 +195,18 @@ def _rank(entry: Entry, costs: bool) -> tuple[float, float]:
 def _lacks(entry: Entry, reference: Entry, budget: Sequence[Term], worst: bool = False) -> tuple[Lack, ...]:
     found = []
     for term in budget:
-        reading = MEASURES[term.measure](entry, reference)
-        if reading is None:
-            raise SpecError(f"--budget: {term.measure} is unknown for {entry.file} of {entry.run}, which has no masks")
+        reading = _reading(term, entry, reference)
         value = reading.worst if worst else reading.observed
         if term.excess(value) > 1e-9:
             found.append(Lack(term, value))
     return tuple(found)
 
 
-def _measured(entry: Entry, reference: Entry, budget: Sequence[Term]) -> Iterator[tuple[str, float]]:
-    for term in budget:
-        if reading := MEASURES[term.measure](entry, reference):
-            yield term.measure, reading.observed
+def _reading(term: Term, entry: Entry, reference: Entry) -> Reading:
+    reading = MEASURES[term.measure](entry, reference)
+    if reading is None:
+        raise SpecError(f"--budget: {term.measure} is unknown for {entry.file} of {entry.run}, which has no masks")
+    return reading
 
 
 def _miss(lacks: tuple[Lack, ...]) -> float:

@@ -93,7 +93,12 @@ def weigh(group: Group) -> Weighed | None:
         return None
     order = [Verdict.NOT_SHOWN, Verdict.OPEN, Verdict.WORTH]
     weighed = [
-        Weighed(entry, len(pruned), _rivals(entry, _beside(entry, group), reference), _at_random(entry, ranked))
+        Weighed(
+            entry,
+            len(pruned),
+            _rivals(entry, _beside(entry, ranked, group.measurements), reference),
+            _at_random(entry, ranked),
+        )
         for entry in pruned
     ]
     return max(weighed, key=lambda each: (order.index(each.verdict), each.margin, each.pruned.accuracy))
@@ -104,10 +109,10 @@ def is_pruned(entry: Entry) -> bool:
     return entry.file.startswith(PRUNED)
 
 
-def _beside(pruned: Entry, group: Group) -> list[Entry]:
+def _beside(pruned: Entry, ranked: Sequence[Entry], measurements: Sequence[Entry]) -> list[Entry]:
     """What is ranked; the files that the pruned one's run timed in turns with it, as they were timed there."""
-    own = {(entry.file, entry.sha256): entry for entry in group.measurements if entry.run == pruned.run}
-    return [own.get((entry.file, entry.sha256), entry) for entry in group.ranked]
+    own = {(entry.file, entry.sha256): entry for entry in measurements if entry.run == pruned.run}
+    return [own.get((entry.file, entry.sha256), entry) for entry in ranked]
 
 
 def _rivals(pruned: Entry, entries: Sequence[Entry], reference: Entry) -> tuple[Rival, ...]:

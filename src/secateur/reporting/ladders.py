@@ -116,7 +116,8 @@ def _ends_at(step: Step) -> str:
 
 
 def _remark(step: Step) -> str:
-    return " (refused)" * (not step.accepted) + " (undone)" * step.undone
+    told = {" (refused)": not step.accepted, " (undone)": step.undone}
+    return "".join(word for word, holds in told.items() if holds)
 
 
 FORMATS: dict[str, Callable[[Sequence[Ladders]], str]] = {"markdown": markdown, "csv": as_csv, "json": as_json}

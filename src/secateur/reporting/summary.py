@@ -35,10 +35,10 @@ MEASURED = (
 """What `report.json` tells of a latency besides its percentiles."""
 
 NO_DIFFERENCE = "no measurable difference"
+"""What is said where a 95 % interval holds "no difference"."""
 
 USELESS = 0.01
 """mAP50-95 of an unpruned net below which there is nothing that could be lost."""
-"""What is said where a 95 % interval holds "no difference"."""
 
 
 def report_dict(report: RunReport, run_dir: Path | None = None) -> dict[str, Any]:

@@ -190,4 +190,5 @@ def with_interval(interval: Interval) -> str:
 
 def verdict(rung: Rung) -> str:
     """Whether the rung stayed within the budget, and whether its training was undone."""
-    return ", ".join(["rejected"] * (not rung.accepted) + ["undone"] * (rung.undone is not None))
+    told = {"rejected": not rung.accepted, "undone": rung.undone is not None}
+    return ", ".join(word for word, holds in told.items() if holds)
