@@ -131,6 +131,14 @@ def test_a_folder_with_other_files_gets_the_projects_too(tmp_path: Path) -> None
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted([*made, tmp_path / "notes.txt"])
 
 
+def test_a_gitignore_keeps_its_lines_and_gains_those_that_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*.log\n__pycache__/")
+
+    make(tmp_path)
+
+    assert (tmp_path / ".gitignore").read_text() == "*.log\n__pycache__/\noutputs/\n"
+
+
 def test_nothing_is_overwritten_and_nothing_is_half_made(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
 

@@ -28,6 +28,7 @@ Table = TypeVar("Table")
 OUTPUTS = Path("outputs")
 TRACKED = f"sqlite:///{OUTPUTS}/mlflow.db"
 
+WITH_OVERRIDES = "[OPTIONS] [OVERRIDES]..."
 ALSO = "Every command takes --debug too: an error is told with its whole traceback."
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ app = typer.Typer(
 
 
 store_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=ALSO)
-app.add_typer(store_app, name="store", help="What the store of stage results holds; check it, and make room.")
+app.add_typer(store_app, name="store", help="What the store holds of stages; check it, and make room.")
 
 Trust = Annotated[
     bool,
@@ -65,7 +66,7 @@ def _of_all(
 def init(
     folder: Annotated[Path, typer.Argument(help="Is made where it is not there; nothing in it is overwritten.")],
 ) -> None:
-    """Make a project folder: a first study for your own net and pictures, and a place for choices and parts."""
+    """Make a project folder for your own net and pictures. It has a first study, and a place for choices and parts."""
     from secateur.app.projects import make
 
     for file in make(folder):
@@ -79,30 +80,30 @@ def init(
     add_help_option=False,
 )
 def run(context: typer.Context, trust: Trust = False) -> None:
-    """Do a run, or many with -m; takes Hydra overrides: secateur run +study=quickstart schedule.target=0.4"""
+    """Do a run, or with -m a sweep of them. Takes Hydra overrides: secateur run +study=quickstart schedule.target=0.4"""
     from secateur.app.commands import main as run_main
 
     _switch(trust)
     raise typer.Exit(run_main(context.args))
 
 
-@app.command(context_settings={"allow_extra_args": True})
+@app.command(context_settings={"allow_extra_args": True}, options_metavar=WITH_OVERRIDES)
 def search(
     context: typer.Context,
     trials: Annotated[int, typer.Option(help="How many in all, those included that are done already.")],
     workers: Annotated[int, typer.Option(help="How many at once.")] = 1,
     trust: Trust = False,
 ) -> None:
-    """Look for the nets that are both accurate and fast; takes Hydra overrides, and search.…: docs/search.md."""
+    """Look for the nets that are both accurate and fast. Takes Hydra overrides, and search.…: docs/search.md."""
     from secateur.app.searching import main as search_main
 
     _switch(trust)
     raise typer.Exit(search_main(context.args, trials, workers))
 
 
-@app.command(context_settings={"allow_extra_args": True})
+@app.command(context_settings={"allow_extra_args": True}, options_metavar=WITH_OVERRIDES)
 def sensitivity(context: typer.Context, trust: Trust = False) -> None:
-    """Measure what each group of channels costs alone; takes Hydra overrides too."""
+    """Measure what each group of channels costs alone. Takes Hydra overrides too."""
     from secateur.app.commands import sensitivity as measure
 
     _switch(trust)
@@ -143,7 +144,8 @@ def compare(
     uri: Annotated[str, typer.Option(help="Where the runs are tracked.")] = TRACKED,
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "secateur",
 ) -> None:
-    """Set runs side by side: what each would ship, what it costs and scores; within a budget, which one to take."""
+    """Set runs side by side, and say what to ship. It tells what each would ship, what that costs and scores; within a
+    budget, which one to take."""
     from secateur import comparisons, offers
     from secateur.reporting import comparison as pages
 
@@ -252,7 +254,8 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """Examine a model file: why is it slow, why is what it gives wrong? Without one, this machine: what is missing?"""
+    """Examine a model file, or without one this machine. Why is the file slow, why is what it gives wrong? What does
+    the machine lack?"""
     of_model, of_machine = {"--data": data, "--threads": threads}, {"--outputs": outputs, "--uri": uri}
     for option, value in (of_machine if model else of_model).items():
         if value is not None:
@@ -299,7 +302,7 @@ def bundle(
     samples: Annotated[Path | None, typer.Option(help="Pictures of your own for the self-test.")] = None,
     out: Annotated[Path | None, typer.Option(help="The bundle's folder; the .zip lies beside it.")] = None,
 ) -> None:
-    """Pack what a run would ship into a folder and a .zip, with all that the device needs."""
+    """Pack what a run would ship, with all that the device needs. It becomes a folder and a .zip."""
     from secateur import packing
 
     place = out or packing.default_place(run, OUTPUTS / "bundles", ship)
@@ -318,8 +321,7 @@ def bench(
     as_json: Annotated[Path | None, typer.Option("--json", help="Where to write what was found out.")] = None,
     seconds: Annotated[float, typer.Option(min=1.0, help="About how long to measure.")] = 110.0,
 ) -> None:
-    """Check that a bundle's files give on this device what they should, and how fast they are."""
-
+    """Check and time the files of a bundle on this device. Do they give what they should, and how fast are they?"""
     from secateur.console import bar
     from secateur.edge import device
     from secateur.edge.bundle import opened
@@ -397,7 +399,8 @@ def replay(
     uri: Annotated[str, typer.Option(help="Where to.")] = TRACKED,
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "secateur",
 ) -> None:
-    """Bring a run's records into MLflow, in place of what it has of them; or what a device found out about the run."""
+    """Bring a run's records into MLflow. They take the place of what it has of the run; or what a device found out of it
+    is added."""
     from secateur.adapters import tracking
 
     if place.is_dir():
@@ -411,7 +414,7 @@ def ui(
     uri: Annotated[str, typer.Option(help="Where the runs are tracked.")] = TRACKED,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
-    """Open MLflow's pages on 127.0.0.1; the address that is printed sets the runs of the newest sweep side by side."""
+    """Open MLflow's pages on 127.0.0.1. The address that is printed sets the runs of the newest sweep side by side."""
     from secateur.adapters.tracking import first_page, serve, table_page
 
     typer.echo(f"Open     {first_page(uri, port)}")

@@ -46,7 +46,7 @@ def tables(found: Comparison, offers: Offers | None = None, limit: int = LIMIT) 
     for number, group in enumerate(found.groups):
         parts += [_Lines(group, limit, titled=len(found.groups) > 1), Text(method(group), style="dim")]
         parts += ["", *map(Text, worth(group))]
-        parts += ["", *offer_lines(group, offers[number])] if offers else []
+        parts += ["", *_offered(group, offers[number])] if offers else []
         parts.append("")
     return Stack(*parts, *_endings(found))
 
@@ -59,7 +59,7 @@ def markdown(found: Comparison, offers: Offers | None = None) -> str:
         lines = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
         blocks += [f"**{_title(group)}**", "\n".join(map(markdown_line, lines)), method(group)]
         blocks += worth(group)
-        blocks += [line.plain for line in offer_lines(group, offers[number])] if offers else []
+        blocks += [line.plain for line in _offered(group, offers[number])] if offers else []
     return "\n\n".join([*blocks, *(line.plain for line in _endings(found))]) + "\n"
 
 
@@ -282,24 +282,42 @@ def _figures(entry: Entry) -> str:
     return f"{entry.file} at {entry.imgsz} px with mAP {score(entry.accuracy)} in {entry.latency_ms:.1f} ms"
 
 
-def offer_lines(group: Group, offer: Offer | Nothing) -> Iterator[Text]:
-    """What to ship, why, and what the next ones lack; or that nothing fits, and what comes nearest."""
+def _offered(group: Group, offer: Offer | Nothing) -> Iterator[Text]:
+    """Its lines, indented below the first, and what to type next."""
+    first, *others = offer_lines(group, offer)
+    yield Text(f"▶ {first}", style="bold")
+    yield from (Text(f"  {line}") for line in others)
+    if isinstance(offer, Offer):
+        yield from (Text(f"  {line}", style="dim") for line in passed_over(offer))
+        yield Text(f"  Next     {bundling(offer)}")
+
+
+def offer_lines(group: Group, offer: Offer | Nothing) -> Iterator[str]:
+    """What to ship and why; or that nothing fits, and what comes nearest."""
     if isinstance(offer, Nothing):
         near = f"{offer.nearest.file} of {offer.nearest.run}"
-        yield Text(f"▶ Nothing fits. The nearest is {near}: {_told(offer.lacks)}", style="bold")
+        yield f"Nothing fits. The nearest is {near}: {_told(offer.lacks)}"
         return
     entry = offer.entry
-    yield Text(f"▶ Ship {entry.file} of {entry.run}: {offer.why}.", style="bold")
+    yield f"Ship {entry.file} of {entry.run}: {offer.why}."
     if offer.measured:
         told = ", ".join(f"{name} {value:.3g}" for name, value in offer.measured.items())
-        yield Text(f"  To the unpruned FP32 that all here are compared with: {told}. To its own run's:")
-    yield Text(f"  {_facts(group, entry)}")
+        yield f"To the unpruned FP32 that all here are compared with: {told}. To its own run's:"
+    yield _facts(group, entry)
     if offer.unsure:
-        yield Text(f"  As measured only; with the worse end of its 95 % interval {_told(offer.unsure)}.")
+        yield f"As measured only; with the worse end of its 95 % interval {_told(offer.unsure)}."
+
+
+def passed_over(offer: Offer) -> Iterator[str]:
+    """What the files lack that would be better, but for the budget."""
     for other, lacks in offer.better:
         asked = f" ({other.asked})" if other.asked else ""
-        yield Text(f"  Not {other.file} of {other.run}{asked}: {_told(lacks)}.", style="dim")
-    yield Text(f"  Next     secateur bundle {entry.place} --ship {entry.file}")
+        yield f"Not {other.file} of {other.run}{asked}: {_told(lacks)}."
+
+
+def bundling(offer: Offer) -> str:
+    """The command that makes a bundle of what is offered."""
+    return f"secateur bundle {offer.entry.place} --ship {offer.entry.file}"
 
 
 def _facts(group: Group, entry: Entry) -> str:

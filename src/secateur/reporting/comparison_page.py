@@ -12,17 +12,23 @@ from secateur.comparisons import Comparison, Entry, Group
 from secateur.offers import Nothing, Offer
 from secateur.reporting import charts
 from secateur.reporting.charts import Kind, Point, Size
-from secateur.reporting.comparison import Offers, cells, method, offer_lines, verdict, worth
+from secateur.reporting.comparison import Offers, bundling, cells, method, offer_lines, passed_over, verdict, worth
 from secateur.reporting.pages import environment
 from secateur.reporting.run_charts import PHONE, SMALL, WIDE
 from secateur.reporting.summary import change_interval, ratio
-from secateur.reporting.table import billions, megabytes, score, with_interval
+from secateur.reporting.table import NONE, billions, megabytes, score, with_interval
 from secateur.worth import is_pruned
 
 TEMPLATE = "comparison.html.j2"
 
-FIRST = ("run", "", "asked", "file", "mask", "speed-up", "p50 ms", "verdict")
-"""Columns of the table that are seen without scrolling."""
+FIRST = ("run", "", "file", "mask", "speed-up", "p50 ms", "verdict")
+"""Columns of the table that are seen without scrolling, on any screen but a phone's."""
+
+BELOW = {"asked": "run", "mask change": "mask", "box change": "box"}
+"""Columns whose cells stand small below those of another."""
+
+WORDS = ("run", "file", "verdict")
+"""Columns of words, which begin at the left and may be broken."""
 
 LABELLED = 12
 """Where there are no more files than this, all are named in the chart of latencies, as far as there is room; else those
@@ -37,6 +43,15 @@ LATENCY, MACS, SIZE = COSTS
 
 
 @dataclass(frozen=True)
+class Cell:
+    """Of the table: what it says, what stands small below, and whether it is of words."""
+
+    text: str
+    below: str
+    words: bool
+
+
+@dataclass(frozen=True)
 class Section:
     """A group: what it says in words, its charts and its table."""
 
@@ -44,12 +59,14 @@ class Section:
     headline: str
     worth: list[str]
     offer: list[str]
+    passed_over: list[str]
+    bundling: str
     front: Markup
     front_phone: Markup
     front_macs: Markup
     front_size: Markup
-    heads: list[str]
-    rows: list[tuple[str, list[str]]]
+    heads: list[tuple[str, bool]]
+    rows: list[tuple[str, list[Cell]]]
     method: str
 
 
@@ -91,23 +108,42 @@ def _sort(entry: Entry, reference: Entry) -> str:
 
 def _section(group: Group, offer: Offer | Nothing | None) -> Section:
     best = {id(entry) for entry in group.front}
-    columns = cells(group, group.entries)
+    columns = _stacked(cells(group, group.entries))
     heads = [head for head in FIRST if head in columns]
     heads += [head for head in columns if head not in heads]
     kinds = [_kind(entry, best) for entry in group.entries]
+    fits = offer if isinstance(offer, Offer) else None
     return Section(  # Markup, as the drawings are our own
         setting=asdict(group.setting),
         headline=headline(group),
         worth=worth(group),
-        offer=[line.plain for line in offer_lines(group, offer)] if offer else [],
+        offer=list(offer_lines(group, offer)) if offer else [],
+        passed_over=list(passed_over(fits)) if fits else [],
+        bundling=bundling(fits) if fits else "",
         front=Markup(_drawn(group, best, LATENCY, WIDE)),
         front_phone=Markup(_drawn(group, best, LATENCY, PHONE)),
         front_macs=Markup(_drawn(group, best, MACS, SMALL)),
         front_size=Markup(_drawn(group, best, SIZE, SMALL)),
-        heads=heads,
+        heads=[(head or "front", head in WORDS) for head in heads],
         rows=list(zip(kinds, map(list, zip(*(columns[head] for head in heads), strict=True)), strict=True)),
         method=method(group),
     )
+
+
+def _stacked(columns: dict[str, list[str]]) -> dict[str, list[Cell]]:
+    """What stands in BELOW, and intervals in brackets, each below what it belongs to."""
+    found = {}
+    for head, told in columns.items():
+        if head not in BELOW:
+            beside = [columns[name] for name, above in BELOW.items() if above == head and name in columns]
+            found[head] = [_cell(texts, head in WORDS) for texts in zip(told, *beside, strict=True)]
+    return found
+
+
+def _cell(texts: Sequence[str], words: bool) -> Cell:
+    first, *below = texts
+    text, bracket, rest = first.partition(" (")
+    return Cell(text, " ".join(each for each in (bracket.strip() + rest, *below) if each not in ("", NONE)), words)
 
 
 def _drawn(group: Group, best: set[int], cost: str, size: Size) -> str:
