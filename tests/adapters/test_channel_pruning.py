@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.adapters.channel_pruning import ChannelPruner, _groups
+from secateur.adapters.channel_pruning import TRUSTED, ChannelPruner, Ledger, _groups, _row, _without
 from secateur.adapters.yolo.door import Yolo
 from secateur.budgets import counted
 from secateur.convolutions import Moments
@@ -342,6 +342,29 @@ def test_a_target_in_macs_is_met_where_channels_compete(yolo: Yolo, net: nn.Modu
     after = all_widths(yolo, pruned)
     assert share_gone(pruned, net) == pytest.approx(0.3, abs=0.005)
     assert all(after[name] >= 0.55 * width for name, width in all_widths(yolo, net).items())
+
+
+@pytest.mark.parametrize("unit", ["macs", "params", "channels"])
+def test_what_is_added_up_layer_by_layer_is_what_is_counted_on_the_smaller_net(
+    unit: str, yolo: Yolo, net: nn.Module
+) -> None:
+    fixed = yolo.fixed_layers(net, True)
+    widths = PRUNER.widths(net, fixed, IMGSZ)
+    budget = Budget(0.3, unit, counted(unit, net, widths, IMGSZ, PRUNER), widths)
+    groups = _groups(net, fixed, IMGSZ)
+    row = tuple(_row(groups, Magnitude(), Scope(kind="global", round_to=8), widths, None))
+    ledger = PRUNER._ledger(net, groups, budget, IMGSZ)
+
+    for front in (row[: len(row) // 5], row[: len(row) // 2], row):
+        assert ledger.gone(front) == pytest.approx(budget.gone(_without(net, front)[0]), abs=TRUSTED)
+
+
+def test_where_it_were_added_up_wrongly_the_smaller_net_itself_would_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = row_of_convolutions(40, 40, 8)
+    exact = Ledger.gone
+    monkeypatch.setattr(Ledger, "gone", lambda self, portions: exact(self, portions) ** 3)
+
+    assert sum(outputs(prune_row(net, 0.5))[:2]) == 40
 
 
 def test_a_target_in_channels_is_met(yolo: Yolo, net: nn.Module) -> None:

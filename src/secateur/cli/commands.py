@@ -80,7 +80,7 @@ def init(
     add_help_option=False,
 )
 def run(context: typer.Context, trust: Trust = False) -> None:
-    """Do a run, or with -m a sweep of them. Takes Hydra overrides: secateur run +study=quickstart schedule.target=0.4"""
+    """Do a run, or with -m a sweep. Takes Hydra overrides: secateur run +study=quickstart schedule.target=0.4"""
     from secateur.app.commands import main as run_main
 
     _switch(trust)
@@ -399,8 +399,8 @@ def replay(
     uri: Annotated[str, typer.Option(help="Where to.")] = TRACKED,
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "secateur",
 ) -> None:
-    """Bring a run's records into MLflow. They take the place of what it has of the run; or what a device found out of it
-    is added."""
+    """Bring a run's records into MLflow. They take the place of what it has of the run, and what a device found out is
+    added."""
     from secateur.adapters import tracking
 
     if place.is_dir():

@@ -22,7 +22,7 @@ from secateur.store import artifact
 if TYPE_CHECKING:
     from torch import nn
 
-VERSION = 6
+VERSION = 7
 LIBRARIES = ("torch", "ultralytics", "torch-pruning", "pillow", "onnx", "onnxslim")
 
 log = logging.getLogger(__name__)

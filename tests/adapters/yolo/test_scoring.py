@@ -39,9 +39,10 @@ def of_file(yolo: Yolo, exported: Path, easy_shapes: Path) -> Evaluation:
 
 
 def test_a_checkpoint_and_its_onnx_file_score_the_same(of_file: Evaluation, score: Accuracy) -> None:
-    assert score.box_map50_95 > 0.02
-    assert of_file.accuracy.box_map50_95 == pytest.approx(score.box_map50_95, abs=1e-3)
-    assert of_file.accuracy.mask_map50_95 == pytest.approx(score.mask_map50_95, abs=1e-3)
+    one = 0.02  # of 16 objects, one that a rounding puts on the other side of an IoU threshold or two
+    assert score.box_map50_95 > 5 * one
+    assert of_file.accuracy.box_map50_95 == pytest.approx(score.box_map50_95, abs=one)
+    assert of_file.accuracy.mask_map50_95 == pytest.approx(score.mask_map50_95, abs=one)
 
 
 @pytest.mark.parametrize("taking", [{"batch": 5}, {"batch": 5, "dynamic": True}], ids=["five at once", "any number"])
