@@ -197,6 +197,16 @@ def test_it_is_told_in_a_sentence_with_the_figures() -> None:
     )
 
 
+def test_of_a_net_that_finds_nothing_nothing_is_weighed_and_that_is_told() -> None:
+    report = finished()
+    nothing = replace(report.candidates[0].accuracy, mask_map50_95=0.004)
+    blind = replace(report, candidates=tuple(replace(file, accuracy=nothing) for file in report.candidates))
+
+    (told,) = worth(group(blind))
+
+    assert told.startswith("The unpruned net finds next to nothing in the validation pictures (mAP50-95 0.004), so ")
+
+
 @pytest.mark.parametrize(("box", "verdict"), [(0.37, Verdict.NOT_SHOWN), (0.30, Verdict.WORTH)])
 def test_a_detector_is_weighed_by_its_boxes(box: float, verdict: Verdict) -> None:
     report = detector()
@@ -219,6 +229,6 @@ def test_the_page_says_it_and_what_a_budget_offers() -> None:
     offers = {0: best(whole.groups[0], parse("speedup>=1.5"))}
     shown = page(whole, "Runs", "secateur compare", offers)
 
-    assert f"<p>{worth(whole.groups[0])[0]}</p>" in shown
-    assert "▶ Ship baseline-int8_static of 2026-11-22_16-00-00_demo: the most accurate of 3" in shown
-    assert "▶ Ship" not in page(whole, "Runs", "secateur compare")
+    assert f'<p class="told">{worth(whole.groups[0])[0]}</p>' in shown
+    assert "<p>Ship baseline-int8_static of 2026-11-22_16-00-00_demo: the most accurate of 3" in shown
+    assert "<p>Ship" not in page(whole, "Runs", "secateur compare")

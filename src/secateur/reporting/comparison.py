@@ -17,7 +17,7 @@ from rich.text import Text
 
 from secateur.comparisons import Comparison, Entry, Group
 from secateur.offers import Nothing, Offer
-from secateur.reporting.summary import change_interval, is_measurable
+from secateur.reporting.summary import change_interval, is_measurable, useless
 from secateur.reporting.table import NONE, billions, megabytes, millions, score, with_interval
 from secateur.worth import Rival, Verdict, weigh
 
@@ -252,7 +252,9 @@ WORTH = {
 
 def worth(group: Group) -> list[str]:
     """Whether pruning was worth it, and whether its criterion was, with the figures of the pruned file that stands best
-    and of its rivals; none where that cannot be said."""
+    and of its rivals; none where that cannot be said, and why where the unpruned net finds nothing."""
+    if group.reference and (doubt := useless(group.reference.accuracy)):
+        return [doubt]
     weighed = weigh(group)
     if weighed is None:
         return []

@@ -92,11 +92,16 @@ def headline(report: RunReport) -> str:
 
 def caution(report: RunReport) -> str:
     """That the run's accuracies say nothing, as the unpruned net has none; empty where it has."""
-    if report.baseline is None or report.baseline.main >= USELESS:
+    return useless(report.baseline.main) if report.baseline else ""
+
+
+def useless(accuracy: float) -> str:
+    """Of an unpruned net's mAP50-95: that it is too little to say anything; empty where it is not."""
+    if accuracy >= USELESS:
         return ""
     return (
-        f"The unpruned net finds next to nothing in the validation pictures (mAP50-95 {report.baseline.main:.3f}), so "
-        "that no accuracy here says anything: are weights, classes and imgsz those that belong to these pictures?"
+        f"The unpruned net finds next to nothing in the validation pictures (mAP50-95 {accuracy:.3f}), so that no "
+        "accuracy here says anything: are weights, classes and imgsz those that belong to these pictures?"
     )
 
 
