@@ -22,7 +22,7 @@ STUDIES = ROOT / "experiments" / "study"
 KEPT = sorted(path for path in REPORTS.glob("*.md") if path.with_suffix("").is_dir())
 """Reports of which the records are kept."""
 
-LARGEST = 100_000
+LARGEST = 150_000
 """Bytes of a run: they stay in the history for good."""
 
 
