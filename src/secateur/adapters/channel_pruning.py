@@ -153,7 +153,7 @@ class ChannelPruner:
         """Takes the front of the one row of portions, as much of it as comes nearest to the budget; raises GraphError
         where all of it is not enough."""
         groups = _groups(net, fixed, imgsz, _seen(net, pictures))
-        row = _row(groups, importance, scope, budget.widths, sensitivity)
+        row = tuple(_row(groups, importance, scope, budget.widths, sensitivity))
         return _nearest(net, row, budget, self._ledger(net, groups, budget, imgsz))
 
     def _ledger(self, net: nn.Module, groups: Sequence[Group], budget: Budget, imgsz: int) -> Ledger | None:
@@ -250,16 +250,16 @@ def _cuts(group: Group) -> Iterator[Cut]:
             yield Cut(group.names[layer], axis, copies / _width(layer, axis))
 
 
-def _nearest(net: nn.Module, row: Sequence[Portion], budget: Budget, ledger: Ledger | None) -> Pruned:
+def _nearest(net: nn.Module, row: tuple[Portion, ...], budget: Budget, ledger: Ledger | None) -> Pruned:
     """Without as much of the row as comes nearest to the budget."""
 
     @functools.cache
     def gone(portions: tuple[Portion, ...]) -> float:
         return budget.gone(_without(net, portions)[0])
 
-    _check_reach(tuple(row), budget, gone)
-    for gauge in (_added_up(ledger, tuple(row), gone), gone) if ledger and row else (gone,):
-        chosen = _chosen(tuple(row), budget, gauge)
+    _check_reach(row, budget, gone)
+    for gauge in (_added_up(ledger, row, gone), gone) if ledger and ledger.gone(row) else (gone,):
+        chosen = _chosen(row, budget, gauge)
         if abs(gone(chosen) - gauge(chosen)) <= TRUSTED:
             break
     smaller, kept = _without(net, chosen)
@@ -267,7 +267,7 @@ def _nearest(net: nn.Module, row: Sequence[Portion], budget: Budget, ledger: Led
 
 
 def _added_up(ledger: Ledger, row: tuple[Portion, ...], gone: Gone) -> Gone:
-    """The same of the unpruned net, by what is counted with nothing and with all of the row gone."""
+    """Of the unpruned net, so that it is what is counted with nothing and with all of the row gone."""
     least, most = gone(()), gone(row)
     scale = (most - least) / ledger.gone(row)
     return lambda portions: least + scale * ledger.gone(portions)
