@@ -170,8 +170,7 @@ def test_a_page_of_a_hundred_runs_is_small_and_soon_there() -> None:
     assert len(content.encode()) < 5_000_000
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(("viewport", "scheme"), [(DESK, "light"), (PHONE, "dark")], ids=["desk", "phone"])
 @pytest.mark.parametrize("kind", PAGES)
 def test_nobody_is_shut_out(kind: str, viewport: dict[str, int], scheme: str, browser: object, tmp_path: Path) -> None:
     page = browser.new_page(viewport=viewport)  # type: ignore[attr-defined]

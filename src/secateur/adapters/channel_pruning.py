@@ -233,6 +233,7 @@ class Ledger:
         self.cuts = {group.name: [cut for cut in _cuts(group) if cut.axis in axes] for group in groups}
 
     def gone(self, portions: tuple[Portion, ...]) -> float:
+        """The share of the net that goes with these."""
         left = {(layer, axis): 1.0 for layer in self.sizes for axis in (IN, OUT)}
         for group, channels in _by_group(portions).items():
             for cut in self.cuts[group]:
