@@ -116,9 +116,8 @@ class ChannelPruner:
     """`ports.ChannelPruner` by torch_pruning's dependency graph."""
 
     def footprint(self, net: nn.Module, imgsz: int) -> Footprint:
-        counted = tp.utils.count_ops_and_params(_as_shipped(net).eval(), _example(imgsz), layer_wise=True)
-        _, params, macs, _ = counted
-        return Footprint(params=int(params), macs=sum(map(int, _of_layers(macs))))
+        _, params, macs, _ = _counted(_as_shipped(net), imgsz)
+        return Footprint(params=int(params), macs=sum(int(count) for _, count in _of_layers(macs)))
 
     def channels(self, net: nn.Module) -> dict[str, list[int]]:
         return _kept(net, collections.defaultdict(set))
@@ -163,10 +162,11 @@ class ChannelPruner:
             return Ledger(groups, {name: float(_width(modules[name], OUT)) for name in budget.widths}, (OUT,))
         if budget.unit not in ("macs", "params"):
             return None
-        shipped = _as_shipped(net).eval()
-        _, _, macs, params = tp.utils.count_ops_and_params(shipped, _example(imgsz), layer_wise=True)
-        sizes = macs if budget.unit == "macs" else params
-        return Ledger(groups, {name: sizes.get(layer) or 0.0 for name, layer in _leaves(shipped)}, (IN, OUT))
+        shipped = _as_shipped(net)
+        _, _, macs, params = _counted(shipped, imgsz)
+        names = {layer: name for name, layer in shipped.named_modules()}
+        sizes = _of_layers(macs if budget.unit == "macs" else params)
+        return Ledger(groups, {names[layer]: count for layer, count in sizes}, (IN, OUT))
 
     def narrowed(
         self,
@@ -184,15 +184,16 @@ class ChannelPruner:
                 yield group.name, _without(net, [Portion(group.name, least, 0.0, ratio)])[0]
 
 
-def _leaves(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((name, layer) for name, layer in net.named_modules() if not any(layer.children()))
+def _counted(net: nn.Module, imgsz: int) -> Any:
+    """MACs and parameters of the net, then of each of its layers."""
+    return tp.utils.count_ops_and_params(net.eval(), _example(imgsz), layer_wise=True)
 
 
-def _of_layers(macs: Mapping[nn.Module, float | None]) -> Iterator[float]:
+def _of_layers(counts: Mapping[nn.Module, float | None]) -> Iterator[tuple[nn.Module, float]]:
     """Of each layer once, activations left out: no net is larger for another one."""
-    for layer, count in macs.items():
+    for layer, count in counts.items():
         if count and not isinstance(layer, ACTIVATIONS) and not any(layer.children()):
-            yield count
+            yield layer, count
 
 
 def _as_shipped(net: nn.Module) -> nn.Module:

@@ -14,18 +14,16 @@ IGNORED = ".gitignore"
 def make(folder: Path) -> list[Path]:
     """Writes the files of template/, and nothing over another; raises SpecError. What it wrote, sorted."""
     template = shipped("template")
-    files = [path.relative_to(template) for path in sorted(template.rglob("*")) if path.is_file()]
-    wanted = {
-        file: (template / file).read_text() for file in files if file.suffix != ".pyc"
-    }  # pip compiles the example
+    paths = [path for path in sorted(template.rglob("*")) if path.is_file() and path.suffix != ".pyc"]  # of pip's
+    wanted = {path.relative_to(template): path.read_text(encoding="utf-8") for path in paths}
     if (ignored := folder / IGNORED).is_file():
-        wanted[Path(IGNORED)] = _with_lines(ignored.read_text(), wanted[Path(IGNORED)])
+        wanted[Path(IGNORED)] = _with_lines(ignored.read_text(encoding="utf-8"), wanted[Path(IGNORED)])
     if there := [folder / file for file in wanted if str(file) != IGNORED and (folder / file).exists()]:
         raise SpecError(f"{there[0]} is there already, and would be overwritten; name another folder")
     try:
         for file, content in wanted.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_text(content)
+            (folder / file).write_text(content, encoding="utf-8")
     except OSError as error:
         raise SpecError(f"cannot make {folder}: {error.strerror}; name another folder") from error
     return [folder / file for file in wanted]
