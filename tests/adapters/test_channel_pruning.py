@@ -9,7 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.adapters.channel_pruning import TRUSTED, ChannelPruner, Ledger, _groups, _row, _without
+from secateur.adapters.channel_pruning import ChannelPruner
+from secateur.adapters.channel_pruning.counting import Ledger, ledger_of
+from secateur.adapters.channel_pruning.cutting import without
+from secateur.adapters.channel_pruning.groups import groups_of
+from secateur.adapters.channel_pruning.nearest import TRUSTED
+from secateur.adapters.channel_pruning.row import row_of
 from secateur.adapters.yolo.door import Yolo
 from secateur.budgets import counted
 from secateur.convolutions import Moments
@@ -351,12 +356,12 @@ def test_what_is_added_up_layer_by_layer_is_what_is_counted_on_the_smaller_net(
     fixed = yolo.fixed_layers(net, True)
     widths = PRUNER.widths(net, fixed, IMGSZ)
     budget = Budget(0.3, unit, counted(unit, net, widths, IMGSZ, PRUNER), widths)
-    groups = _groups(net, fixed, IMGSZ)
-    row = tuple(_row(groups, Magnitude(), Scope(kind="global", round_to=8), widths, None))
-    ledger = PRUNER._ledger(net, groups, budget, IMGSZ)
+    groups = groups_of(net, fixed, IMGSZ)
+    row = tuple(row_of(groups, Magnitude(), Scope(kind="global", round_to=8), widths, None))
+    ledger = ledger_of(net, groups, budget, IMGSZ)
 
     for front in (row[: len(row) // 5], row[: len(row) // 2], row):
-        assert ledger.gone(front) == pytest.approx(budget.gone(_without(net, front)[0]), abs=TRUSTED)
+        assert ledger.gone(front) == pytest.approx(budget.gone(without(net, front)[0]), abs=TRUSTED)
 
 
 def test_where_it_were_added_up_wrongly_the_smaller_net_itself_would_decide(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +457,7 @@ def test_a_layer_that_reads_a_channel_twice_says_so() -> None:
     seen = Moments()
     seen.add(torch.eye(8))
 
-    (group,) = _groups(net, [net.last], 8, {"last": seen})
+    (group,) = groups_of(net, [net.last], 8, {"last": seen})
 
     (reader,) = group.readers()
     assert [sorted(rows) for rows in reader.rows.tolist()] == [[0, 4], [1, 5], [2, 6], [3, 7]]
@@ -461,7 +466,7 @@ def test_a_layer_that_reads_a_channel_twice_says_so() -> None:
 def test_the_macs_of_a_channel_are_all_that_go_with_it() -> None:
     net = Twice()
 
-    (group,) = _groups(net, [net.last], 8)
+    (group,) = groups_of(net, [net.last], 8)
 
     assert group.macs == 64 * (3 * 9 + 2 * 5)  # positions x (what makes the channel + both that read it)
     once = PRUNER.prune(net, [net.last], Magnitude(), FINE, channels_of(net, 0.25), 8).net

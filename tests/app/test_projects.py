@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.adapters.channel_pruning import _groups
+from secateur.adapters.channel_pruning.groups import groups_of
 from secateur.app.commands import check
 from secateur.app.composing import own, settings_of_search, shipped
 from secateur.app.projects import make
@@ -71,7 +71,7 @@ def test_the_commands_of_its_readme_are_those_of_its_study(project: Path) -> Non
 def test_its_example_of_a_criterion_scores_by_the_largest_weights(project: Path) -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.Conv2d(2, 1, 1, bias=False))
     net[0].weight.data = torch.tensor([[3.0, -4.0, 0.0], [0.0, 2.0, 1.0]])[:, :, None, None]
-    (group,) = _groups(net, [net[-1]], 8)
+    (group,) = groups_of(net, [net[-1]], 8)
 
     spec = check(study("importance=largest_weights", "importance.top=2"))
 

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from secateur import plugins
-from secateur.adapters.channel_pruning import ChannelPruner, Group, _groups
+from secateur.adapters.channel_pruning import ChannelPruner
+from secateur.adapters.channel_pruning.groups import Group, groups_of
 from secateur.adapters.yolo.door import Yolo
 from secateur.convolutions import Positions, input_moments
 from secateur.importances.activation import Activation
@@ -60,7 +61,7 @@ def with_gradients(yolo: Yolo, weights: Path, data: Path, needs: Needs) -> nn.Mo
 
 def groups(yolo: Yolo, net: nn.Module, needs: Needs) -> list[Group]:
     moments = input_moments(net, pictures(8), Positions(50, seed=0)) if needs == "inputs" else {}
-    return _groups(net, yolo.fixed_layers(net, head=True), IMGSZ, moments)
+    return groups_of(net, yolo.fixed_layers(net, head=True), IMGSZ, moments)
 
 
 def outputs(net: nn.Module) -> Iterator[Tensor]:
@@ -146,7 +147,7 @@ def chain() -> nn.Sequential:
 
 
 def group_of(net: nn.Sequential) -> Group:
-    (group,) = _groups(net, [net[-1]], 8)
+    (group,) = groups_of(net, [net[-1]], 8)
     return group
 
 
@@ -247,7 +248,7 @@ def test_activation_is_the_root_mean_square_of_what_is_read() -> None:
     red, green = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
     moments = input_moments(net, torch.stack([red, green])[:, :, None, None], Positions(1, seed=0))
 
-    (group,) = _groups(net, [net[-1]], 8, moments)
+    (group,) = groups_of(net, [net[-1]], 8, moments)
     scores = Activation().score(group)
 
     # by hand: the channels give 3 and 4, 0 and 2: √(25 / 2) and √(4 / 2), as 5 to 2; their mean is 1
@@ -256,7 +257,7 @@ def test_activation_is_the_root_mean_square_of_what_is_read() -> None:
 
 def test_random_depends_on_the_seed_and_the_groups_name_alone() -> None:
     first, second = nn.Sequential(chain()), nn.Sequential(nn.Identity(), chain())
-    groups = [_groups(net, [net[-1][-1]], 8)[0] for net in (first, second)]
+    groups = [groups_of(net, [net[-1][-1]], 8)[0] for net in (first, second)]
 
     (one, other), again = (Random().score(group) for group in groups), Random().score(groups[0])
 
