@@ -86,6 +86,11 @@ class Entry:
         return self.file == BASELINE
 
     @property
+    def is_here(self) -> bool:
+        """Whether the run's models lie in its folder; where its records alone were kept they do not."""
+        return Path(self.place, "models").is_dir()
+
+    @property
     def problem(self) -> str | None:
         """Why it is not ranked."""
         numbers = (self.accuracy, self.latency_ms, self.box_map50_95, self.speedup.median)

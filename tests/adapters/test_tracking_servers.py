@@ -170,29 +170,23 @@ def test_what_is_registered_with_a_server_can_be_loaded_from_it(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_mlflows_pages_end_with_all_their_processes_and_free_the_port(
+def test_mlflows_pages_are_there_for_this_machine_alone_and_end_with_all_their_processes(
     number: int, database: str, tmp_path: Path
 ) -> None:
     port = free_port()
     with secateur_ui(database, tmp_path, port) as server:
         below = psutil.Process(server.pid).children(recursive=True)
+        everyone = [psutil.Process(server.pid), *below]
+        open_for = {end.laddr.ip for each in everyone for end in each.net_connections() if is_listening(end)}
         server.send_signal(number)
         code = server.wait(ENDS_WITHIN)
 
     assert code == 130
+    assert open_for == {"127.0.0.1"}
     assert f"Open     http://127.0.0.1:{port}/#/" in (tmp_path / "server.log").read_text()
     assert len(below) > 1
     assert [process.cmdline() for process in below if process.is_running()] == []
     socket.create_server(("127.0.0.1", port)).close()
-
-
-def test_mlflows_pages_are_there_for_this_machine_alone(database: str, tmp_path: Path) -> None:
-    with secateur_ui(database, tmp_path, free_port()) as server:
-        everyone = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-        open_for = [end.laddr.ip for each in everyone for end in each.net_connections() if is_listening(end)]
-
-    assert open_for
-    assert set(open_for) == {"127.0.0.1"}
 
 
 def is_listening(end: Any) -> bool:

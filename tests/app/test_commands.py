@@ -191,6 +191,7 @@ def test_latest_is_moved_on_where_a_killed_process_of_this_number_was_about_to(f
     ("place", "overrides", "told"),
     [
         (".", ["+study=mine"], ["secateur ui ", "secateur run +study=mine schedule.target=0.45 "]),
+        (".", ["tracking=none"], ["secateur run tracking=none schedule.target=0.45 ", "secateur bundle "]),
         (str(ROOT), ["+study=quickstart"], ["make ui ", 'make run ARGS="schedule.target=0.45" ']),
         (str(ROOT), ["seed=1", "schedule.target=0.2"], ['make run ARGS="seed=1 schedule.target=0.45" ']),
     ],
@@ -207,7 +208,8 @@ def test_what_to_type_next_goes_where_the_run_was_started_and_asks_for_what_it_d
 
     monkeypatch.chdir(place)
 
-    commands._say_where_run(Console(), folder, overrides)
+    commands._say_where_run(Console(), folder, overrides, is_tracked="tracking=none" not in overrides)
 
     said = capsys.readouterr().out
     assert all(command in said for command in told)
+    assert ("in MLflow" in said) == ("tracking=none" not in overrides)

@@ -185,12 +185,22 @@ def test_eighty_columns_hold_the_run_what_was_asked_of_it_and_what_came_of_it_in
 
 def test_the_offer_says_what_why_what_the_next_ones_lack_and_what_to_type(tmp_path: Path) -> None:
     write(finished(), tmp_path)
+    (tmp_path / "models").mkdir()
 
     told = shown(tmp_path, budget="speedup>=1.6, mask_drop<=0.04")
 
     assert "▶ Ship baseline-int8_static of 2026-11-22_16-00-00_demo: the most accurate of 1 that keep" in told
     assert "Not baseline-fp32 of 2026-11-22_16-00-00_demo: speedup is 1, speedup >= 1.6 was asked for." in told
     assert f"secateur bundle {tmp_path} --ship baseline-int8_static" in told
+
+
+def test_of_kept_records_nothing_is_offered_to_be_bundled(tmp_path: Path) -> None:
+    write(finished(), tmp_path)
+
+    told = shown(tmp_path, budget="speedup>=1.6, mask_drop<=0.04")
+
+    assert "secateur bundle" not in told
+    assert f"{tmp_path} holds records and no models: the run's own command makes them again" in told
 
 
 def test_an_offer_that_holds_as_measured_only_says_so(tmp_path: Path) -> None:

@@ -28,16 +28,10 @@ if TYPE_CHECKING:
     from secateur.specs import RunSpec
 
 
-IN_CHECKOUT = """\
-make ui                                    this run in MLflow
-         make run ARGS="{more}"       prune more; what is done already is not done again
-         .venv/bin/secateur bundle                  what ships, packed for the device
-         make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"   your own net and pictures"""
-ELSEWHERE = """\
-secateur ui                                this run in MLflow
-         secateur run {more}        prune more; what is done already is not done again
-         secateur bundle                            what ships, packed for the device"""
 MORE = "schedule.target=0.45"
+IN_MLFLOW = "this run in MLflow"
+FURTHER = "prune more; what is done already is not done again"
+PACKED = "what ships, packed for the device"
 
 
 def main(arguments: list[str]) -> int:
@@ -65,7 +59,8 @@ def main(arguments: list[str]) -> int:
         if report.error:
             failures.append("" if is_on(DEBUG) else f"secateur: {report.error}")  # with a traceback, it was told there
         else:
-            _say_where_run(Console(), folder, order.overrides)
+            is_tracked = order.plain["tracking"]["name"] != "none"
+            _say_where_run(Console(), folder, [*trust_option(), *order.overrides], is_tracked)
 
     with as_command(["secateur run", *arguments]), in_one_line():
         run()
@@ -138,14 +133,30 @@ def _say_where_sensitivity(console: Console, folder: Path) -> None:
     )  # fmt: skip
 
 
-def _say_where_run(console: Console, folder: Path, overrides: Sequence[str]) -> None:
+def _say_where_run(console: Console, folder: Path, overrides: Sequence[str], is_tracked: bool) -> None:
     where, in_checkout = os.path.relpath(folder), Path.cwd() == shipped("conf").parent
     same = [override for override in overrides if not override.startswith("schedule.target=")]
     if in_checkout and same == ["+study=quickstart"]:  # which make run adds by itself
         same = []
-    more = shlex.join([*trust_option(), *same, MORE])
+    following = _in_checkout(same, is_tracked) if in_checkout else _elsewhere(same, is_tracked)
     console.print(
-        f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\n"
-        f"Next     {(IN_CHECKOUT if in_checkout else ELSEWHERE).format(more=more)}",
+        f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\nNext     "
+        + "\n         ".join(f"{command:42} {why}" for command, why in following),
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def _in_checkout(overrides: Sequence[str], is_tracked: bool) -> Iterator[tuple[str, str]]:
+    """What to type next, and why."""
+    if is_tracked:
+        yield "make ui", IN_MLFLOW
+    yield f'make run ARGS="{shlex.join([*overrides, MORE])}"', FURTHER
+    yield ".venv/bin/secateur bundle", PACKED
+    yield 'make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"', "your own net and pictures"
+
+
+def _elsewhere(overrides: Sequence[str], is_tracked: bool) -> Iterator[tuple[str, str]]:
+    if is_tracked:
+        yield "secateur ui", IN_MLFLOW
+    yield f"secateur run {shlex.join([*overrides, MORE])}", FURTHER
+    yield "secateur bundle", PACKED

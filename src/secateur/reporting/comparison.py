@@ -291,7 +291,7 @@ def _offered(group: Group, offer: Offer | Nothing) -> Iterator[Text]:
     yield from (Text(f"  {line}") for line in others)
     if isinstance(offer, Offer):
         yield from (Text(f"  {line}", style="dim") for line in passed_over(offer))
-        yield Text(f"  Next     {bundling(offer)}")
+        yield Text(f"  {following(offer)}")
 
 
 def offer_lines(group: Group, offer: Offer | Nothing) -> Iterator[str]:
@@ -317,9 +317,16 @@ def passed_over(offer: Offer) -> Iterator[str]:
         yield f"Not {other.file} of {other.run}{asked}: {_told(lacks)}."
 
 
-def bundling(offer: Offer) -> str:
-    """The command that makes a bundle of what is offered."""
-    return f"secateur bundle {offer.entry.place} --ship {offer.entry.file}"
+def following(offer: Offer) -> str:
+    """What to type next, where there is something to bundle."""
+    if command := bundling(offer):
+        return f"Next     {command}"
+    return f"{offer.entry.place} holds records and no models: the run's own command makes them again"
+
+
+def bundling(offer: Offer) -> str | None:
+    """The command that makes a bundle of what is offered; None where its model is not here."""
+    return f"secateur bundle {offer.entry.place} --ship {offer.entry.file}" if offer.entry.is_here else None
 
 
 def _facts(group: Group, entry: Entry) -> str:

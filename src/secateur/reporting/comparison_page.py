@@ -60,7 +60,7 @@ class Section:
     worth: list[str]
     offer: list[str]
     passed_over: list[str]
-    bundling: str
+    bundling: str | None
     front: Markup
     front_phone: Markup
     front_macs: Markup
@@ -119,7 +119,7 @@ def _section(group: Group, offer: Offer | Nothing | None) -> Section:
         worth=worth(group),
         offer=list(offer_lines(group, offer)) if offer else [],
         passed_over=list(passed_over(fits)) if fits else [],
-        bundling=bundling(fits) if fits else "",
+        bundling=bundling(fits) if fits else None,
         front=Markup(_drawn(group, best, LATENCY, WIDE)),
         front_phone=Markup(_drawn(group, best, LATENCY, PHONE)),
         front_macs=Markup(_drawn(group, best, MACS, SMALL)),
