@@ -167,12 +167,23 @@ def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
         x_interval=entry.speedup.around_ms(entry.latency_ms) if cost == LATENCY and named else None,
         y_interval=entry.change.around(entry.accuracy) if named and entry.change else None,
         kind=_kind(entry, best),
-        label=what if named else "",
+        label=_label(entry) if named else "",
         told=f"{entry.run}: {what}, mAP {score(entry.accuracy)}"
         + (f" ({change_interval(entry.change)})" if entry.change else "")
         + f", {entry.latency_ms:.1f} ms, {with_interval(entry.speedup)}, {billions(entry.macs)}, "
         f"{megabytes(entry.size_bytes)} MB; {verdict(entry)}",
     )
+
+
+def _label(entry: Entry) -> str:
+    """The file, and of what was asked what it does not say itself, in few words: the table has it all."""
+    asked = (override.partition("=") for override in entry.asked.split())
+    return " ".join([entry.file, *(_short(key, value) for key, _, value in asked if value not in entry.file)])
+
+
+def _short(key: str, value: str) -> str:
+    """A name speaks for itself, a number does not."""
+    return f"{key.rpartition('.')[2]}={value}" if value[:1].isdigit() else value
 
 
 def _kind(entry: Entry, best: set[int]) -> Kind:
