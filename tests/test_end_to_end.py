@@ -437,7 +437,7 @@ def test_a_training_that_makes_the_net_worse_is_undone_and_told(
     assert "rung 1: fine-tuning came to box " in run.said
 
 
-def test_other_activations_and_sparse_training_stand_before_the_first_rung_healed_and_scored(
+def test_sparse_training_and_other_activations_stand_before_the_first_rung_healed_and_scored(
     detect_checkpoint: Path, tmp_path: Path
 ) -> None:
     own = [f"model.weights={detect_checkpoint}", "schedule.target=0.15", "healing=batchnorm", "tracking=none"]
@@ -447,23 +447,23 @@ def test_other_activations_and_sparse_training_stand_before_the_first_rung_heale
 
     assert [(r["stage"], r["label"], r["rung"]) for r in run.records][2:11] == [
         ("evaluate", "baseline", None),
+        ("sparsify", "sparse", None),
+        ("evaluate", "sparse", None),
         ("swap", "relu", None),
         ("heal", "without training", None),
         ("evaluate", "swapped", None),
-        ("sparsify", "sparse", None),
-        ("evaluate", "sparse", None),
         ("prune", "−15% macs", 1),
         ("heal", "without training", 1),
         ("evaluate", "pruned", 1),
     ]
-    unpruned, swap, mended, sparse, prune, heal = (run.records[at] for at in (1, 3, 4, 6, 8, 9))
-    assert swap["inputs"]["weights"] == mended["inputs"]["before"] == unpruned["outputs"]["weights"]
+    unpruned, sparse, swap, mended, prune, heal = (run.records[at] for at in (1, 3, 5, 6, 8, 9))
+    assert sparse["inputs"]["weights"] == unpruned["outputs"]["weights"]
+    assert swap["inputs"]["weights"] == mended["inputs"]["before"] == sparse["outputs"]["weights"]
     assert mended["inputs"]["weights"] == swap["outputs"]["weights"]
-    assert sparse["inputs"]["weights"] == mended["outputs"]["weights"]
-    assert prune["inputs"]["weights"] == heal["inputs"]["before"] == sparse["outputs"]["weights"]
+    assert prune["inputs"]["weights"] == heal["inputs"]["before"] == mended["outputs"]["weights"]
     assert prune["inputs"]["baseline"] == unpruned["outputs"]["weights"]
     assert [candidate["name"] for candidate in run.report["candidates"]] == ["baseline-fp32", "pruned-fp32"]
-    assert list(run.report["before_pruning"]) == ["swapped", "sparse"]
+    assert list(run.report["before_pruning"]) == ["sparse", "swapped"]
     assert run.report["rungs"][0]["macs"] < run.report["baseline"]["macs"]
     assert "weakest quarter of channels" in run.said
 
