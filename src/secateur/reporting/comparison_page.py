@@ -178,12 +178,13 @@ def _point(entry: Entry, best: set[int], cost: str, named: bool) -> Point:
 def _label(entry: Entry) -> str:
     """The file, and of what was asked what it does not say itself, in few words: the table has it all."""
     asked = (override.partition("=") for override in entry.asked.split())
-    return " ".join([entry.file, *(_short(key, value) for key, _, value in asked if value not in entry.file)])
+    return " ".join([entry.file, *(_short(key, value) for key, _, value in asked if key != "quantization")])
 
 
 def _short(key: str, value: str) -> str:
-    """A name speaks for itself, a number does not."""
-    return f"{key.rpartition('.')[2]}={value}" if value[:1].isdigit() else value
+    """A name speaks for itself; a number or a switch does not."""
+    speaks = value[:1].isalpha() and value not in ("true", "false", "null", "none")
+    return value if speaks else f"{key.rpartition('.')[2]}={value}"
 
 
 def _kind(entry: Entry, best: set[int]) -> Kind:
