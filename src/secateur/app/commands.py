@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 
 MORE = "schedule.target=0.45"
-IN_MLFLOW = "this run in MLflow"
 FURTHER = "prune more; what is done already is not done again"
 PACKED = "what ships, packed for the device"
 
@@ -60,7 +59,7 @@ def main(arguments: list[str]) -> int:
             failures.append("" if is_on(DEBUG) else f"secateur: {report.error}")  # with a traceback, it was told there
         else:
             is_tracked = order.plain["tracking"]["name"] != "none"
-            _say_where_run(Console(), folder, [*trust_option(), *order.overrides], is_tracked)
+            _say_where_run(Console(), folder, order.overrides, is_tracked)
 
     with as_command(["secateur run", *arguments]), in_one_line():
         run()
@@ -138,7 +137,9 @@ def _say_where_run(console: Console, folder: Path, overrides: Sequence[str], is_
     same = [override for override in overrides if not override.startswith("schedule.target=")]
     if in_checkout and same == ["+study=quickstart"]:  # which make run adds by itself
         same = []
-    following = _in_checkout(same, is_tracked) if in_checkout else _elsewhere(same, is_tracked)
+    more = shlex.join([*trust_option(), *same, MORE])
+    pages = [("make ui" if in_checkout else "secateur ui", "this run in MLflow")] if is_tracked else []
+    following = [*pages, *(_in_checkout(more) if in_checkout else _elsewhere(more))]
     console.print(
         f"\nReport   {where}/report.html\nModels   {where}/models/\nRecords  {where}/records.jsonl\n\nNext     "
         + "\n         ".join(f"{command:42} {why}" for command, why in following),
@@ -146,17 +147,13 @@ def _say_where_run(console: Console, folder: Path, overrides: Sequence[str], is_
     )  # fmt: skip
 
 
-def _in_checkout(overrides: Sequence[str], is_tracked: bool) -> Iterator[tuple[str, str]]:
+def _in_checkout(more: str) -> Iterator[tuple[str, str]]:
     """What to type next, and why."""
-    if is_tracked:
-        yield "make ui", IN_MLFLOW
-    yield f'make run ARGS="{shlex.join([*overrides, MORE])}"', FURTHER
+    yield f'make run ARGS="{more}"', FURTHER
     yield ".venv/bin/secateur bundle", PACKED
     yield 'make run ARGS="+study=finetuned model.weights=best.pt dataset.root=…"', "your own net and pictures"
 
 
-def _elsewhere(overrides: Sequence[str], is_tracked: bool) -> Iterator[tuple[str, str]]:
-    if is_tracked:
-        yield "secateur ui", IN_MLFLOW
-    yield f"secateur run {shlex.join([*overrides, MORE])}", FURTHER
+def _elsewhere(more: str) -> Iterator[tuple[str, str]]:
+    yield f"secateur run {more}", FURTHER
     yield "secateur bundle", PACKED

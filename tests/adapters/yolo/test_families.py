@@ -27,6 +27,7 @@ DFL = "its weights are fixed"
 BRANCH = "this branch of the head is trained, but does not ship"
 FAMILIES = {
     "yolov8n-seg": {"model.56.dfl": DFL},
+    "yolov8s-seg": {"model.56.dfl": DFL},
     "yolov8n": {"model.56.dfl": DFL},
     "yolo11n-seg": {"model.28.attn": ATTENTION, "model.59.dfl": DFL},
     "yolo26n-seg": {

@@ -70,7 +70,7 @@ class Group:
         return [self._reader(item) for item in self.native if self._is_reader(item)]
 
     def _is_reader(self, item: Any) -> bool:
-        return cuts_inputs(item) and self.names[item.dep.target.module] in self.moments
+        return _cuts_inputs(item) and self.names[item.dep.target.module] in self.moments
 
     def _reader(self, item: Any) -> Reader:
         layer = item.dep.target.module
@@ -133,11 +133,11 @@ def _macs_a_channel(native: Any, macs: dict[nn.Module, int]) -> float:
 def _macs_a_cut(item: Any, macs: dict[nn.Module, int]) -> float:
     """Those of all the channels that this member loses with the whole group."""
     layer = item.dep.target.module
-    width = layer.in_channels if cuts_inputs(item) else layer.out_channels
+    width = layer.in_channels if _cuts_inputs(item) else layer.out_channels
     return layer.weight.numel() * macs[layer] * len(item.idxs) / width
 
 
-def cuts_inputs(item: Any) -> bool:
+def _cuts_inputs(item: Any) -> bool:
     """Whether this member of a group is a convolution's input channels."""
     return isinstance(item.dep.target.module, Convolution) and item.dep.handler.__name__ == "prune_in_channels"
 
@@ -155,7 +155,7 @@ def _axis(item: Any) -> int | None:
     transposed = isinstance(layer, nn.ConvTranspose2d)
     if cuts_outputs(item):
         return int(transposed)
-    return int(not transposed) if cuts_inputs(item) and layer.groups == 1 else None
+    return int(not transposed) if _cuts_inputs(item) and layer.groups == 1 else None
 
 
 def _pull(weight: nn.Parameter, axis: int, channels: Sequence[int], pulls: Tensor) -> None:

@@ -1,6 +1,7 @@
 """How many channels go until the budget is met: the front of the row, and how much of it, by bisection.
 
-What a net would count without them is added up, and counted on the net itself only in the end.
+What a net would count without them is added up between its two ends, nothing and all of the row gone, which are counted
+on the net itself, as is what was chosen. A latency is taken of every net that is tried.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ TRUSTED = 0.0005
 """Of the unpruned net: what is added up layer by layer is believed where it is that near to what is counted."""
 
 Gone = Callable[[tuple[Portion, ...]], float]
-"""Which share of the unpruned net's budget these portions are."""
+"""Which share of the unpruned net's `Budget.unit` the net lacks without these portions."""
 
 
 def nearest(net: nn.Module, row: tuple[Portion, ...], budget: Budget, ledger: Ledger | None) -> Pruned:

@@ -12,7 +12,7 @@ from secateur.adapters.channel_pruning.counting import footprint_of, ledger_of
 from secateur.adapters.channel_pruning.cutting import kept, without
 from secateur.adapters.channel_pruning.groups import TRACED, groups_of, seen
 from secateur.adapters.channel_pruning.nearest import nearest
-from secateur.adapters.channel_pruning.row import Portion, finite, row_of
+from secateur.adapters.channel_pruning.row import Portion, finite_scores, row_of
 from secateur.ports import Budget, Importance, Pruned
 from secateur.results import Footprint, Sensitivity
 from secateur.specs import Scope
@@ -70,7 +70,7 @@ class ChannelPruner:
         pictures: Tensor | None = None,
     ) -> Iterator[tuple[str, nn.Module]]:
         for group in groups_of(net, fixed, imgsz, seen(net, pictures)):
-            order = finite(importance.score(group), group).argsort().tolist()
+            order = finite_scores(importance.score(group), group).argsort().tolist()
             for ratio in ratios:
                 least = tuple(order[: min(round(ratio * group.channels), group.channels - 1)])
                 yield group.name, without(net, [Portion(group.name, least, 0.0, ratio)])[0]

@@ -74,7 +74,7 @@ def _march(
 
 def _portions(group: Group, importance: Importance, scope: Scope, original: int) -> list[Portion]:
     """A group's portions, least important first, down to the width that has to stay."""
-    scores = finite(importance.score(group), group) / (group.macs if scope.per_mac else 1)
+    scores = finite_scores(importance.score(group), group) / (group.macs if scope.per_mac else 1)
     order, left, highest, portions = scores.argsort().tolist(), group.channels, -math.inf, []
     smallest = max(scope.round_to, original - math.floor(original * scope.max_ratio + 1e-9))
     while left - (size := left % scope.round_to or scope.round_to) >= smallest:
@@ -85,7 +85,7 @@ def _portions(group: Group, importance: Importance, scope: Scope, original: int)
     return portions
 
 
-def finite(scores: Tensor, group: Group) -> Tensor:
+def finite_scores(scores: Tensor, group: Group) -> Tensor:
     """A group that the criterion says nothing about (no gradient reached it) is as good as any, not worthless."""
     if not torch.isfinite(scores).all() or not scores.any():
         return torch.ones(group.channels)
